@@ -91,6 +91,11 @@ class People:
             vouched = frozenset(map(str, read_json(row.roles, list, f"Key {row.id:.12}")))
             return self.named(connection, Person(str(row.name), vouched))
 
+    def known(self, person: Person) -> Person:
+        """The same person, with the roles that they have in the ledger now, too."""
+        with self._ledger.read() as connection:
+            return self.named(connection, person)
+
     def known_keys(self, name: str = "") -> tuple[Key, ...]:
         """The keys there are, of one person or of all, oldest first."""
         query = select(keys).order_by(keys.c.made_at).where(keys.c.expires_at > canonical.now())

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from signoff.agents import NO_USAGE, Agent, current_payer, given_by
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
-from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_FORK, RUN_INPUT, RUN_TENANT, Ledger
+from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_FORK, RUN_INPUT, RUN_TENANT, Ledger, Person
 from signoff.error_base import TeamError
 from signoff.graphs.errors import BadInput
 from signoff.graphs.given import GOAL, Given, InputModel
@@ -83,7 +83,7 @@ def build_intake(
         if current is not None and not current["ended"] and is_own_run(current["id"], config):
             stop_run(ledger(), current["id"], "another goal replaced this one")
         after = current["number"] if current else 0
-        caller = calling_person(config)
+        caller = _caller(ledger(), config)
         by = child.requested_by if child is not None else caller.name
         kept = {**options, **({RUN_INPUT: given.values} if fields is not None else {})}
         kept |= {**({RUN_TENANT: caller.tenant} if caller.tenant else {}), **(child.options if child else {})}
@@ -103,6 +103,12 @@ def build_intake(
         return {**_fresh(run, "" if message else goal), **over, "items": left, "messages": said}
 
     return intake
+
+
+def _caller(ledger: Ledger, config: RunnableConfig) -> Person:
+    """Who begins a run. What a schedule of LangGraph Server tells is their name alone: the ledger says their roles."""
+    caller = calling_person(config)
+    return ledger.people.known(caller) if caller.name and not caller.roles else caller
 
 
 class _Child(NamedTuple):

@@ -9,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import which
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,11 +17,11 @@ import pytest
 from doors import Door, Place, tokens_of
 from langgraph_dev import free_port, serving
 from langgraph_doors import Inboxes, LangGraph, LangGraphNode
-from langgraph_sdk import get_sync_client
+from langgraph_sdk import Auth, get_sync_client
 from node_doors import CLIENTS, MODULES, NODE, opened
 from protocol_table import COUNTS, approvals_of, played, sent
 
-from signoff.desk.protocols.langgraph_auth import TENANT
+from signoff.desk.protocols.langgraph_auth import TENANT, authorize
 from signoff.desk.service import Service
 
 CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), "")
@@ -117,6 +118,20 @@ def test_the_same_counts_and_the_same_is_refused_on_langgraph_server(
         finally:
             ann.http.client.close()
             zed.http.client.close()
+
+
+def test_a_schedule_begins_runs_in_its_makers_tenant_and_cuts_nothing_off(service: Service) -> None:
+    service.ledger.people.give("zed", "tenant:zeta", by="root")
+    user: Any = SimpleNamespace(identity="zed")  # all that the server tells of them when its time has come
+    begins = Auth.types.AuthContext(permissions=[], user=user, resource="threads", action="create_run")
+    value: dict[str, Any] = {"metadata": None}
+    assert asyncio.run(authorize(begins, value)) == {TENANT: "zeta"}
+    assert value["metadata"] == {TENANT: "zeta"}
+    made = Auth.types.AuthContext(permissions=["tenant:zeta"], user=user, resource="crons", action="create")
+    for cut in ("interrupt", "rollback"):
+        with pytest.raises(Auth.exceptions.HTTPException, match="not cut off"):
+            asyncio.run(authorize(made, {"payload": {"multitask_strategy": cut}}))
+    assert asyncio.run(authorize(made, {"payload": {"multitask_strategy": "enqueue"}})) == {TENANT: "zeta"}
 
 
 def _refused(work: Callable[[], Any]) -> tuple[int, str]:

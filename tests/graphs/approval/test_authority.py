@@ -163,6 +163,15 @@ def test_where_nobody_knows_the_requester_four_eyes_are_a_denial(office: Any) ->
     assert "nobody knows who asked for this run" in result["outcomes"][0]["detail"]
 
 
+def test_whose_a_run_is_the_ledger_says_where_a_server_tells_the_name_alone(office: Any) -> None:
+    office.ledger.people.give("zed", "tenant:zeta", by="admin")
+    office.policy = Policy({"pay": "ask"})
+    office.config["configurable"] |= {"langgraph_auth_user": {"identity": "zed"}, "langgraph_auth_permissions": []}
+    office.start()
+    run = office.ledger.runs.get("r-1")
+    assert (run.requested_by, run.tenant) == ("zed", "zeta")
+
+
 def test_another_role_may_decide_once_it_has_waited_long_enough(office: Any) -> None:
     office.ledger.people.give("dan", "director", by="admin")
     late = asked(office, Ask(role="finance", escalate_to="director", escalate_hours=1e-9))
