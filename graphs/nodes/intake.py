@@ -27,6 +27,7 @@ from signoff.graphs.state import (
     TeamState,
     Told,
     Update,
+    ended_steps,
     is_awaited,
     is_undone,
     question_over,
@@ -148,6 +149,8 @@ def build_finish(
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
         elif ended == "done":
             text = f"{_left_out(state)}\n{text}".strip()
+        else:
+            text = "\n".join((text, *_failures(state)))
         if failed := [why for agent in agents if (why := _undone(agent, state))]:
             ended, text = "stopped", "\n".join((*failed, text)).strip()
         text = text or "Done."
@@ -164,6 +167,12 @@ def _undone(agent: Agent[Any], state: TeamState) -> str:
     """Why what this agent gave does not reach the goal, as it says itself; empty if it may."""
     stored = state.get("artifacts", {}).get(agent.gives.__name__)
     return agent.gives.model_validate(stored["value"]).undone() if stored is not None else ""
+
+
+def _failures(state: TeamState) -> list[str]:
+    """Who failed when they worked last, as after a rejection: what else they would have proposed nobody knows."""
+    last = {step["agent"]: step for step in ended_steps(state.get("plan", []))}
+    return [f"{role} failed: {step['note']}" for role, step in last.items() if step["status"] == "failed"]
 
 
 def _goes_without(outcome: StoredOutcome | None, actions: Mapping[str, Action[Any]]) -> bool:

@@ -34,12 +34,33 @@ def _outputs(notebook: Any) -> str:
 SHOWN = {
     "01_first_report": ("image/png", "waiting", "publish_report", "written: False", "done ['done']"),
     "02_tools": ("image/png", "ships a year: 318", "secrets here: []", "Action external | can be invoked: False"),
-    "03_competitors": (
+    "03_your_own_team": (
+        "langgraph.graph.state.StateGraph",
+        "2000 deny",
+        "waiting []",
+        "done done [('Ann', 80.0), ('Bob', 9.5)]",
+        "BadInput Input of team 'refunds': order is missing.",
+        "waiting Dear Ann, you get 80.00 euros. 4 calls",
+        "stopped [('Ann', 80.0), ('Bob', 9.5)]",
+    ),
+    "04_approvals": (
+        "done [('Ann', 75)]",
+        "waiting {'euros': 30, 'to': 'Cem'}",
+        "done 2",
+        "role finance is asked for, and eve has no role. Nothing was decided.",
+        "waiting ('Cem', 30)",
+        "done ('Shipyard', 5000)",
+        "3 of one kind",
+        "done [('Dana', 30), ('Fay', 50)]",
+        "stopped ('Fay', 50)",
+        "pay approved by ann",
+        "was already decided: approved by ann",
+        "done ('Hana', 70)",
+    ),
+    "05_business_teams": (
         "<details><summary>contradiction: ≥ 3.10 / ≥ 3.9</summary>",
         "done ['market-evidence.csv', 'market.csv', 'market.json', 'market.md', 'market.xlsx']",
         "('TernDB', 'version', '0.13.4', '0.14.0')",
-    ),
-    "04_leads": (
         "confirm_lead ['otterdb', 'sealdb', 'terndb']",
         "<details><summary>contradiction: ≥ 3.10 / ≥ 3.8</summary>",
         "+3 holds urllib3 below 2 (Requires-Dist: urllib3<2,>=1.26)",
@@ -62,10 +83,12 @@ SHOWN = {
         "The goal's own check (it failed before) passes",
     ),
     "07_fleet_and_costs": (
-        "6 jobs",
+        "6 jobs; 0 when submitted again",
         "6 questions wait for people",
+        "The worker ends with 0",
         "bob stopped ['rejected']",
         "cem done ['done']",
+        "| writer | 6 |",
         "6 runs have called a model",
     ),
     "08_debugging_a_run": (

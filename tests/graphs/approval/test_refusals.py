@@ -31,6 +31,16 @@ def test_what_was_rejected_is_not_asked_again(office: Any) -> None:
     assert (office.paid, result["run"]["ended"]) == ([], "stopped")
 
 
+def test_an_agent_that_fails_when_it_hears_why_is_named_by_the_run_that_stops(office: Any) -> None:
+    office.learn = lambda _notes: (1 // 0,)
+    office.start()
+    result = office.answer(reject("too much"))
+    assert (office.paid, result["run"]["ended"]) == ([], "stopped")
+    told = result["messages"][-1].content
+    assert told.startswith("pay rejected by whoever resumed the thread: too much"), told
+    assert "clerk failed: ZeroDivisionError" in told
+
+
 def test_without_a_reason_there_is_nothing_to_hear(office: Any) -> None:
     office.start()
     result = office.answer({"decisions": [{"type": "reject"}]})
