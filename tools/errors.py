@@ -22,9 +22,10 @@ class SourcesMissing(SourcesError):
 class SourcesEmpty(SourcesError):
     """The folder holds nothing that can be read."""
 
-    def __init__(self, folder: object, skipped: int, kinds: str) -> None:
-        self.folder, self.skipped, self.kinds = str(folder), skipped, kinds
+    def __init__(self, folder: object, skipped: int, kinds: str, such: str = "") -> None:
+        self.folder, self.skipped, self.kinds, self.such = str(folder), skipped, kinds, such
         self.seen = f"none of its {skipped} files can be read" if skipped else "it is empty"
+        self.seen += f" ({such})" if such else ""
         super().__init__(f"Nothing to read in {self.folder!r}: {self.seen}. Add documents ({kinds}).")
 
 

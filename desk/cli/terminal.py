@@ -91,14 +91,14 @@ def moment(at: str) -> str:
     return at[:16].replace("T", " ")
 
 
-def command() -> str:
-    """How the `signoff` command is called from here: its name if that finds this one, else its path."""
+def command(folder: Path | None = None) -> str:
+    """How the `signoff` command is called from here, or in this folder: its name if that finds it, else its path."""
     called = Path(sys.argv[0])
     found = shutil.which("signoff")
     if called.name != "signoff" or (found and Path(found).resolve() == called.resolve()):
         return "signoff" if called.name == "signoff" or found else f"{sys.executable} -m signoff"
     try:
-        return str(called.absolute().relative_to(Path.cwd()))
+        return str(called.absolute().relative_to(folder or Path.cwd()))
     except ValueError:
         return str(called.absolute())
 

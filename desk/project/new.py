@@ -42,7 +42,7 @@ def new(
     console = Console(stderr=True)
     say(console, f"Made {name} with {len(made)} files; {name}/README.md says what each is.")
     say(console, "What is next:")
-    for line in (f"cd {name}", f"{command()} run {name}.team:team", "pytest"):
+    for line in (f"cd {name}", f"{command(Path.cwd() / name)} run {name}.team:team", "pytest"):
         say(console, f"  {line}")
     return None
 

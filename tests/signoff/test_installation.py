@@ -88,6 +88,15 @@ def test_without_an_extra_the_command_that_installs_it_from_this_checkout_is_tol
     assert words[-2:] == ["-e", f"{ROOT}[{extra}]"]
 
 
+def test_without_any_extra_texts_are_read_and_what_needs_one_says_so() -> None:
+    blocked = ("docutils", "docx", "pypdf")
+    read = "from signoff.tools.documents.reader import read_document; print(read_document({!r}, {!r}).text)"
+    assert needed_by(read.format("a.md", b"# Tides\n\nHigh water.\n"), *blocked) == "Tides\n\nHigh water.\n"
+    assert needed_by(read.format("a.txt", b"High water.\n"), *blocked) == "High water.\n"
+    said = needed_by(read.format("a.md", b"Tides\n=====\n\n.. note::\n\n   x\n\n.. toctree::\n\n   y\n"), *blocked)
+    assert said.startswith("Reading reStructuredText: needs a package"), said
+
+
 def test_no_text_installs_signoff_from_an_index() -> None:
     wanted = re.compile(r"""(?:install|add|run|--with|pipx|uvx)\s+(?:-\S+\s+)*['"]?signoff\b(?!\S*/)""")
     found = [

@@ -17,8 +17,8 @@ from signoff.tools.errors import Unreadable
 Reading = tuple[str, list[Block]]
 """Title, empty if the document names none, and blocks."""
 
-_IN_EXTRA = {"pdf": "PDF files", "word": "Word documents", "rst": "reStructuredText"}
-"""Kinds whose libraries are in the extra `documents`, and what a person calls them."""
+_IN_EXTRA = {"pdf": "PDF files", "word": "Word documents", "rst": "reStructuredText", "markdown": "reStructuredText"}
+"""Kinds whose libraries are in the extra `documents`, and what a person calls them; of Markdown only what is none."""
 
 READABLE = ".md .txt .rst .html .pdf .docx .csv .json, source code"
 """What to say when nothing could be read."""
@@ -89,11 +89,13 @@ def _reader(kind: str, size: int) -> Callable[[bytes], Reading]:
 
 def _read_marked(text: str) -> Reading:
     """Markdown, or reStructuredText in a file that is called so: many a README is copied into one."""
-    from signoff.tools.documents.html import read_markdown
-    from signoff.tools.documents.rst import read_rst
+    if len(_RST.findall(text)) > 1 and not _HEADING.search(text):
+        from signoff.tools.documents.rst import read_rst
 
-    is_rst = len(_RST.findall(text)) > 1 and not _HEADING.search(text)
-    return read_rst(text) if is_rst else read_markdown(text)
+        return read_rst(text)
+    from signoff.tools.documents.html import read_markdown
+
+    return read_markdown(text)
 
 
 def _text_reader(kind: str) -> Callable[[str], Reading]:

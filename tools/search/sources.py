@@ -150,7 +150,8 @@ class Sources:
         self._index.remove(sorted(gone))
         self._index.set_skipped(skips)
         if not kept:
-            raise missing or SourcesEmpty(self.folder, len(skips), READABLE)
+            such = f"{skips[0].path!r}: {skips[0].reason}" if skips else ""
+            raise missing or SourcesEmpty(self.folder, len(skips), READABLE, such)
         return IndexReport(
             added=len(new - before),
             changed=len(new & before),

@@ -40,6 +40,16 @@ def test_the_tests_of_a_new_project_pass(shop: Path) -> None:
     assert "5 passed" in done.stdout
 
 
+def test_what_is_told_as_next_is_called_from_the_projects_folder(home: Path) -> None:
+    script = home / "bin" / "signoff"
+    script.parent.mkdir()
+    script.write_text("from signoff.__main__ import main\n\nmain()\n")
+    done = said(home, sys.executable, "bin/signoff", "new", "shop")
+    called, *words = done.stderr.splitlines()[3].split()
+    assert words == ["run", "shop.team:team"], done.stderr
+    assert (home / "shop" / called).resolve() == script.resolve()
+
+
 @pytest.mark.parametrize("inside", [True, False], ids=["in it", "above it"])
 def test_its_team_runs_and_acts_once_it_is_approved(shop: Path, inside: bool) -> None:
     here = shop if inside else shop.parent
