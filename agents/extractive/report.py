@@ -15,14 +15,21 @@ from signoff.agents.extractive.analysis import name_of
 from signoff.agents.extractive.question import sides_of
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section
-from signoff.tools.search import order, words_in, words_of
+from signoff.tools.search import order, other_words, words_in, words_of
 from signoff.wording import counted
 
 _LONGEST_TITLE = 120
 _LONGEST_SHORT, _SHORTEST_CELL = 320, 20
 _MOST_CELLS, _MOST_HEADINGS = 2, 2
-_FEWEST = 2
-"""Words of the question that a sentence has if it is the short answer."""
+_FEWEST, _LEAST = 2, 0.5
+"""Words of the question, and share of them, that a sentence has if it is the short answer."""
+_AMOUNT = re.compile(r"\bhow (?:long|many|much|often|old|far|soon|high|large|big)\b", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|half|no|none"
+    r"|once|twice|every|each|daily|weekly|monthly|yearly|annual(?:ly)?|never|always|immediately)\b",
+    re.IGNORECASE,
+)
+"""What the answer to a question for an amount has."""
 _NOT_JUDGED = (
     "Nothing was judged to answer this: no passage has enough of its words. Below {} the {} that come nearest; whether "
     "they answer it was not judged."
@@ -36,7 +43,7 @@ _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
 _SHORTER = re.compile(r"\b(?:short(?:er|en)?|too long|brief(?:er)?|concise|trim|less|fewer|cut)\b", re.IGNORECASE)
 _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b", re.IGNORECASE)
 _POINTING = re.compile(
-    r"\n|[:：]$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
+    r"\n|[:：]$|^\S+$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
 )
 """How a sentence is that says nothing without the one before or after it, or is code or lines laid out."""
 _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
@@ -145,10 +152,17 @@ def _short(question: str, quote: Quote) -> Iterator[str]:
         return
     texts = [one.text for one in split(quote.text)]
     said = [text for text in texts if len(text) <= _LONGEST_SHORT and not _POINTING.search(text)]
-    asked = words_of(question)
-    held = words_in(said, asked)
+    if _AMOUNT.search(question):
+        said = [text for text in said if _NUMBER.search(text)]
+    asked, others = words_of(question), other_words(question)
+    figures = {word for word in asked if any(mark.isdigit() for mark in word)}
+    held = [
+        has.intersection(asked).union(*(others[word] for word in has.intersection(others)))
+        for has in words_in(said, (*asked, *others))
+    ]
     best = max(range(len(said)), key=lambda at: len(held[at]), default=0)
-    if said and len(held[best]) >= min(_FEWEST, len(asked)) and not same_text(said[best], quote.text):
+    least = max(min(_FEWEST, len(asked)), _LEAST * len(asked))
+    if said and figures <= held[best] and len(held[best]) >= least and not same_text(said[best], quote.text):
         yield f"**{escape(flatten(said[best]))}** [{quote.id}]"
 
 

@@ -13,7 +13,7 @@ from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.claims import is_put_otherwise
 from signoff.agents.extractive.question import asks_about_changes, is_log, parts_of, sides_of
 from signoff.agents.extractive.sentences import split
-from signoff.tools.search import Library, Passage, may_answer, share, weigh, words_of
+from signoff.tools.search import Library, Passage, may_answer, other_words, words_in, words_of
 from signoff.wording import counted
 
 _LOOKED_AT: Final = 50
@@ -21,8 +21,12 @@ SHOWN: Final = 8
 """Quotes that are shown of what was judged to answer."""
 NEAREST: Final = 3
 """Quotes that are shown where nothing was."""
-FAR_LESS: Final = 0.4
-"""Share of the words that the best has, below which a passage only shows that the documents say no more."""
+_FAR_LESS, _LESS = 0.4, 0.7
+"""Shares of the words that the best has, below which one of the first, and what comes after them, only shows that the
+documents say no more; of a question of several parts each passage answers one.
+"""
+_OF_A_LOG: Final = 0.3
+"""Share of the best rank that release notes lose: they have every word there is, and seldom explain one."""
 _REPEATED: Final = 0.8
 """Share of a passage's words that stand in one shown already, from which it says nothing new."""
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -37,7 +41,7 @@ def gather(task: Task, sources: Library) -> Evidence:
     parts, sides = parts_of(task.goal), sides_of(task.goal)
     found = _ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal)
     several = parts if len(parts) > 1 else ()
-    shown = _distinct(_near_the_best(found), SHOWN)
+    shown = _distinct(_near_the_best(found, _FAR_LESS if several or sides else _LESS), SHOWN)
     sure = may_answer(found) or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
@@ -48,12 +52,14 @@ def gather(task: Task, sources: Library) -> Evidence:
             shown = _distinct([*shown, more[0]], len(shown) + 1)
         else:
             unmet.append(asked)
-    shown = shown if sure else shown[:NEAREST]
+    shown = shown if sure else _distinct(found, NEAREST)
     quotes = tuple(quote_of(number, one, sources) for number, one in enumerate(_reading_order(shown), 1))
     matched = len({quote.source for quote in quotes})
     kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
     task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
     counts = sources.document_frequency(words_of(" ".join(sides) or task.goal))
+    others = other_words(task.goal)
+    said = [others[word] for word in words_in(["\n".join(one.text for one in quotes)], tuple(others))[0]]
     return Evidence(
         question=task.goal,
         quotes=quotes,
@@ -61,31 +67,31 @@ def gather(task: Task, sources: Library) -> Evidence:
         matched=matched,
         sure=sure,
         missing=tuple(
-            word for word, count in counts.items() if not count and sources.documents and not asks_about_changes(word)
+            word
+            for word, count in counts.items()
+            if not (count or any(word in named for named in said) or asks_about_changes(word)) and sources.documents
         ),
         unmet=tuple(unmet),
     )
 
 
 def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
-    """The passages with those of release notes last, unless they are asked for."""
+    """The passages with those of release notes further down, unless they are asked for."""
     if asks_about_changes(goal):
         return list(found)
-    return sorted(found, key=lambda one: is_log(one.source, one.title, one.heading))
+    return sorted(found, key=lambda one: _OF_A_LOG * is_log(one.source, one.title, one.heading) - one.rank)
 
 
-def _near_the_best(found: Sequence[Passage]) -> list[Passage]:
-    """The first, and what has not far less of the question than the best of them."""
+def _near_the_best(found: Sequence[Passage], least: float) -> list[Passage]:
+    """The first, and what has not far less of the question than the best of them; `least` is for what comes late."""
     best = max((one.share for one in found[:NEAREST]), default=0.0)
-    return [one for at, one in enumerate(found) if at < NEAREST or one.share >= FAR_LESS * best]
+    return [one for at, one in enumerate(found) if not at or one.share >= (_FAR_LESS if at < NEAREST else least) * best]
 
 
 def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
     """Whether one of the passages has enough of the words of what is asked."""
-    words = words_of(asked)
-    weights = weigh(sources.document_frequency(words), sources.passages)
-    held = sources.held(words, passages)
-    return any(may_answer([replace(one, share=share(held[one.id], weights), likeness=None)]) for one in passages)
+    shares = sources.shares(asked, passages)
+    return any(may_answer([replace(one, share=shares[one.id], likeness=None)]) for one in passages)
 
 
 def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from signoff.agents.agent import Agent, Limits, Row, StepFailed, Task
 from signoff.agents.artifacts import Artifact, Evidence, Quote, Said, WrittenPart
 from signoff.agents.citations import cited_ids, flatten, without_citations
-from signoff.agents.extractive.research import FAR_LESS, NEAREST, gather, quote_of
+from signoff.agents.extractive.research import NEAREST, gather, quote_of
 from signoff.agents.extractive.sentences import split
 from signoff.agents.models.registry import tiers_of
 from signoff.agents.roles.checks import find_unproven
@@ -33,6 +33,8 @@ _MOST_LEADS: Final = 3
 """That are followed in one round."""
 _PER_LEAD: Final = 4
 """Passages that one lead brings."""
+_FAR_LESS: Final = 0.4
+"""Share of the words that the best has, below which a passage is another part's."""
 _PAGES: Final = 3
 """Pages of the web that a search for one part fetches."""
 _SHORTEST: Final = 3
@@ -249,7 +251,7 @@ class Digging:
         weights = weigh(self.sources.document_frequency(words), self.sources.passages)
         texts = [f"{quote.heading}\n{quote.title}\n{quote.text}" for quote in found]
         shares = [share(held, weights) for held in words_in(texts, words)]
-        return [one for at, one in enumerate(found) if at == 0 or shares[at] >= FAR_LESS * max(shares)]
+        return [one for at, one in enumerate(found) if at == 0 or shares[at] >= _FAR_LESS * max(shares)]
 
     def _page(self, address: str, task: Task, part: PartWork) -> Sequence[Quote]:
         """Of a page that a passage names; no other is fetched, as its address might tell what documents say."""

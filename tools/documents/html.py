@@ -33,7 +33,8 @@ _FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*\n", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 _FOOTNOTE = re.compile(r"\[\^[\w.-]+\]")
 _NOTE = re.compile(r"^\[\^[\w.-]+\]:[ \t]*", re.MULTILINE)
-_CONTAINER = re.compile(r"^[ \t]*:{3,}.*$", re.MULTILINE)
+_CONTAINER = re.compile(r"^[ \t]*:{3,}.*$|^import (?:[\w$*{][^\n]*? from )?['\"][^'\"\n]+['\"];?[ \t]*$", re.MULTILINE)
+"""What generators of sites read of a Markdown text: `:::` around notes, and imports of MDX."""
 _ALERT = re.compile(r"^(\s*>\s*)\[!\w+\]\s*$", re.MULTILINE)
 _DEEPEST = 400
 """Elements nested deeper than this are read as one run of text."""

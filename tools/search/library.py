@@ -36,8 +36,8 @@ class Library(Protocol):
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
         """Passages with any of the query's words, best first."""
 
-    def held(self, words: Sequence[str], passages: Sequence[Passage]) -> dict[int, set[str]]:
-        """Which of the words each of the passages has, by the passage's id."""
+    def shares(self, query: str, passages: Sequence[Passage]) -> dict[int, float]:
+        """How much of the query each of the passages has, by the passage's id: as `Passage.share`."""
 
     def text(self, source: str) -> str:
         """The whole stored text of a document; UnknownSource if there is none."""
@@ -88,12 +88,12 @@ class SourcesAndPages:
         found = [one for part in self._parts() for one in self._numbered(part, part.search(query, limit=limit))]
         return sorted(found, key=lambda one: -one.rank)[:limit]
 
-    def held(self, words: Sequence[str], passages: Sequence[Passage]) -> dict[int, set[str]]:
+    def shares(self, query: str, passages: Sequence[Passage]) -> dict[int, float]:
         pages = self._pages()
-        found = self.sources.held(words, [one for one in passages if one.id > 0])
+        found = self.sources.shares(query, [one for one in passages if one.id > 0])
         if pages is not None:
-            of_pages = pages.held(words, [replace(one, id=-one.id) for one in passages if one.id < 0])
-            found |= {-id: held for id, held in of_pages.items()}
+            of_pages = pages.shares(query, [replace(one, id=-one.id) for one in passages if one.id < 0])
+            found |= {-id: share for id, share in of_pages.items()}
         return found
 
     def text(self, source: str) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Final
 
 STOP_WORDS: Final = frozenset(
@@ -48,6 +51,8 @@ _MOST_WORDS: Final = 64
 """Words that are looked for; more make a search slow and no better."""
 _LONGEST: Final = 20_000
 """Characters of a question that are read."""
+_LIKELY: Final = 0.7
+"""What another word for one of the question's counts of it, as it may mean something else."""
 
 
 def words_of(question: str) -> tuple[str, ...]:
@@ -58,6 +63,28 @@ def words_of(question: str) -> tuple[str, ...]:
     told = _all_words(_ASKING.sub("how", asked))
     telling = [word for word in told if word not in STOP_WORDS and not _DENIED.search(word)]
     return tuple(dict.fromkeys(telling or _all_words(asked)))[:_MOST_WORDS]
+
+
+@lru_cache(maxsize=64)
+def other_words(question: str) -> Mapping[str, frozenset[str]]:
+    """Other words for those of the question, each with what of the question it may stand for: people ask in words that
+    documents do not have.
+    """
+    words, asked = words_of(question), question[:_LONGEST].lower()
+    others: dict[str, frozenset[str]] = {}
+    held = words_in([" . ".join(name for name in group if " " not in name) for group in _groups()], words)
+    for group, said in zip(_groups(), held, strict=True):
+        named = said.union(*(words_of(name) for name in group if " " in name and name in asked))
+        for other in group if named else ():
+            if not named.issuperset(words_of(other)):
+                others[other] = others.get(other, frozenset()) | named.intersection(words)
+    return others
+
+
+@cache
+def _groups() -> tuple[tuple[str, ...], ...]:
+    read = tomllib.loads(Path(__file__).with_name("synonyms.toml").read_text("utf-8"))
+    return tuple(tuple(group.split(", ")) for group in read["groups"])
 
 
 def _all_words(text: str) -> list[str]:
@@ -95,10 +122,11 @@ def weigh(counts: Mapping[str, int], total: int) -> dict[str, float]:
     return {word: math.log(1 + max(total, 1) / max(count, 1)) for word, count in counts.items()}
 
 
-def share(held: Collection[str], weights: Mapping[str, float]) -> float:
-    """How much of the words is held, by weight, from 0 to 1."""
+def share(held: Collection[str], weights: Mapping[str, float], likely: Collection[str] = ()) -> float:
+    """How much of the words is held, by weight, from 0 to 1; of those that are likely held a part."""
     whole = sum(weights.values())
-    return sum(weights[word] for word in held) / whole if whole else 0.0
+    counted = sum(weights[word] * (1 if word in held else _LIKELY) for word in {*held, *likely})
+    return counted / whole if whole else 0.0
 
 
 def order(texts: Sequence[tuple[str, ...]], question: str) -> list[int]:

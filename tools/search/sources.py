@@ -20,7 +20,7 @@ from signoff.tools.search.embeddings import Embedder
 from signoff.tools.search.folder import Found, Skipped as Skipped, list_files, read_bytes
 from signoff.tools.search.index import Entry, Index
 from signoff.tools.search.passage import Passage
-from signoff.tools.search.ranking import any_of, beginnings, share, weigh, words_of
+from signoff.tools.search.ranking import any_of, beginnings, other_words, share, weigh, words_of
 from signoff.tools.storage.own_database import choose_path, is_damage
 
 _CANDIDATES = 30
@@ -29,6 +29,8 @@ _COPIES = 4
 """Times as many passages are looked through for those that are no copies."""
 _MEANING = 2.0
 """What likeness in meaning weighs beside the words."""
+_IN_OTHER_WORDS = 0.25
+"""What bm25 of other words for the question's weighs beside that of its own."""
 _OF_CODE, _OF_A_LINE, _LINE = 0.3, 0.2, 150
 """Shares of the best rank that code and a short text lose; characters up to which a text is one."""
 _OWN_REPORT = re.compile(
@@ -190,21 +192,27 @@ class Sources:
         self._index.put(entries)
 
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
-        """Passages with any of the query's words, best first; with an embedder, by their meaning too."""
+        """Passages with any of the query's words, or others for them, best first; with an embedder, by meaning too."""
         words = words_of(query)
         if not words or limit < 1:
             return []
         most = limit if self._embedder is None else max(limit, _CANDIDATES)
-        found = _distinct(self._index.match(any_of(words), _COPIES * most))[:most]
+        found = self._matching(any_of(words), any_of(other_words(query)), most)
         if not found and (begun := beginnings(words)):
-            found = _distinct(self._index.match(begun, _COPIES * most))[:most]
+            found = self._matching(begun, "", most)
         if not found:
             return []
-        weights = weigh(self.document_frequency(words), self.passages)
-        held = self.held(words, found)
-        best = found[0].rank or 1.0
-        ranked = [replace(one, rank=one.rank / best - _lacks(one), share=share(held[one.id], weights)) for one in found]
+        best, shares = found[0].rank or 1.0, self.shares(query, found)
+        ranked = [replace(one, rank=one.rank / best - _lacks(one), share=shares[one.id]) for one in found]
         return self._by_meaning(query, sorted(ranked, key=lambda one: -one.rank))[:limit]
+
+    def _matching(self, words: str, others: str, most: int) -> list[Passage]:
+        """The best that match the words, or others for them, without copies."""
+        found = {one.id: one for one in self._index.match(words, _COPIES * most)}
+        for one in self._index.match(others, _COPIES * most) if others else ():
+            own = found[one.id].rank if one.id in found else 0.0
+            found[one.id] = replace(one, rank=own + _IN_OTHER_WORDS * one.rank)
+        return _distinct(sorted(found.values(), key=lambda one: (-one.rank, one.id)))[:most]
 
     def _by_meaning(self, query: str, found: Sequence[Passage]) -> list[Passage]:
         """The passages with the first of them in the order of words and meaning together."""
@@ -218,8 +226,14 @@ class Sources:
             near.append(replace(one, rank=one.rank + _MEANING * likeness, likeness=likeness))
         return sorted(near, key=lambda one: -one.rank) + list(found[_CANDIDATES:])
 
-    def held(self, words: Sequence[str], passages: Sequence[Passage]) -> dict[int, set[str]]:
-        return self._index.held(words, [passage.id for passage in passages])
+    def shares(self, query: str, passages: Sequence[Passage]) -> dict[int, float]:
+        words, others = words_of(query), other_words(query)
+        weights = weigh(self.document_frequency(words), self.passages)
+        shares = {}
+        for id, held in self._index.held((*words, *others), [passage.id for passage in passages]).items():
+            likely = (others[word] for word in held.intersection(others))
+            shares[id] = share(held.intersection(words), weights, frozenset[str]().union(*likely))
+        return shares
 
     def text(self, source: str) -> str:
         text = self._index.text(source)

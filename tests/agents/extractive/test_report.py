@@ -33,7 +33,7 @@ def test_the_report_says_that_it_was_extracted_and_from_how_much(ask: Ask) -> No
     draft = ask("How do I claim a refund?").need(Draft)
     assert draft.method == "extracted"
     assert draft.markdown.startswith("# How do I claim a refund?\n\n*Extracted offline by signoff, not generated:")
-    assert "13 documents were searched, 5 are quoted." in draft.markdown
+    assert "13 documents were searched, 3 are quoted." in draft.markdown
 
 
 def test_all_that_is_quoted_is_evidence_word_for_word(ask: Ask) -> None:
@@ -153,9 +153,9 @@ def test_a_quote_that_the_review_wants_first_comes_first(ask: Ask) -> None:
 
 def test_what_the_review_asks_about_comes_first(ask: Ask) -> None:
     report = ask("How do I claim a refund?")
-    first = next(find_blockquotes(rework(report, "Say more about the “missed crossing”.").markdown))
-    assert "missed crossing" in first.text
-    assert "missed crossing" not in next(find_blockquotes(report.need(Draft).markdown)).text
+    first = next(find_blockquotes(rework(report, "Say more about the “kiosk”.").markdown))
+    assert "kiosk" in first.text
+    assert "kiosk" not in next(find_blockquotes(report.need(Draft).markdown)).text
 
 
 def test_a_shorter_report_keeps_the_answer_only(ask: Ask) -> None:

@@ -47,11 +47,11 @@ def test_what_answers_is_quoted_whole_and_best_first(ferry: Sources) -> None:
     assert found("What is the fare of a season ticket?", ferry)[0].endswith(
         "Ticket: Season ticket; Fare: 1450 kroner; Valid: one year"
     )
-    assert "All rights reserved" in " ".join(found("Who has the copyright of the ferry's cooperative?", ferry))
+    assert "all rights reserved" in " ".join(found("Who has the copyright of the ferry's cooperative?", ferry))
 
 
-def test_a_list_of_changes_comes_last_unless_changes_are_asked_for(ferry: Sources) -> None:
-    assert gather(Task("the refund form of the winter service"), ferry).quotes[-1].source == "CHANGELOG.md"
+def test_a_list_of_changes_does_not_answer_unless_changes_are_asked_for(ferry: Sources) -> None:
+    assert gather(Task("the refund form of the winter service"), ferry).quotes[0].source != "CHANGELOG.md"
     assert gather(Task("What was fixed in the refund form?"), ferry).quotes[0].source == "CHANGELOG.md"
 
 
@@ -186,7 +186,7 @@ def test_it_tells_what_it_does(ferry: Sources) -> None:
         told.append(text)
 
     gather(Task("How do I claim a refund?", say=say), ferry)
-    assert told == ["searching 13 documents", "kept 6 quotes from 5 documents"]
+    assert told == ["searching 13 documents", "kept 3 quotes from 3 documents"]
 
 
 def test_a_model_s_quote_is_replaced_by_the_stored_span(ferry: Sources) -> None:
@@ -239,3 +239,23 @@ def test_a_quote_with_characters_as_a_model_is_shown_them_is_found(tmp_path: Pat
     evidence, dropped = verify_quotes(proposed(("odd.md", make_visible(text))), sources)
     assert (evidence.quotes[0].text, dropped) == (text, 0)
     sources.close()
+
+
+def test_what_is_asked_in_other_words_than_the_documents_have_is_found(library: Callable[..., Sources]) -> None:
+    leave = "Everybody has 27 working days of holiday. A doctor's note is needed from the fourth day of sickness."
+    many = {f"log{n}": f"A visitor of day {n} wrote into the visitors' book of the third floor." for n in range(20)}
+    sources = library(leave=leave, **many)
+    for asked in ("How much vacation is there?", "Is a certificate of illness needed?", "time off"):
+        evidence = gather(Task(asked), sources)
+        assert (evidence.sure, [quote.text for quote in evidence.quotes]) == (True, [leave]), asked
+    assert gather(Task("How much vacation is there?"), sources).missing == ()
+    assert gather(Task("zeppelin of the visitors of the third floor"), sources).missing == ("zeppelin",)
+
+
+def test_what_has_far_less_of_the_question_is_left_out(library: Callable[..., Sources]) -> None:
+    near = [f"The tenant pays the water of the house, in part {n}, to the city." for n in range(4)]
+    far = [f"The {name} of the city paints the tower." for name in ("mayor", "clerk", "painter", "guild", "youth")]
+    sources = library(**{f"text{n}": text for n, text in enumerate([*near, *far])})
+    assert sorted(found("Who pays the water of a house to the city?", sources)) == near
+    several = found("Who pays the water of a house? Who paints the tower? Who owns the garage?", sources)
+    assert set(several).intersection(far)

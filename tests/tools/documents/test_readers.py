@@ -22,6 +22,9 @@ def read(name: str, text: str) -> list[tuple[str, str, str]]:
 MARKDOWN = """---
 title: "The plan"
 ---
+import Card from '@site/src/Card';
+import './style.css';
+
 # Results
 
 Sales rose **12%** in *Q3*[^1], see [the table](http://example.com/t)

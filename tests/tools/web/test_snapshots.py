@@ -126,10 +126,10 @@ def test_pages_are_found_beside_documents_and_quoted_by_their_offsets(library: S
 def test_what_a_passage_has_of_a_question_is_known_of_pages_and_documents(library: SourcesAndPages) -> None:
     library.snapshots.visit(PAGE.address, lambda _: PAGE)
     found = library.search("moon pilot")
-    held = library.held(["moon", "pilot", "whale"], found)
-    assert {passage.source.partition(":")[0]: held[passage.id] for passage in found} == {
-        "web": {"moon"},
-        "harbour.md": {"pilot"},
+    shares = library.shares("moon pilot whale", found)
+    assert {passage.source.partition(":")[0]: round(shares[passage.id], 1) for passage in found} == {
+        "web": 0.3,
+        "harbour.md": 0.3,
     }
 
 
