@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
@@ -20,6 +20,9 @@ from signoff.fleet.driver import check_whole
 from signoff.fleet.errors import NoSuchStep
 from signoff.graphs import Team, as_run
 from signoff.settings import Settings
+
+_DIGITS: Final = 10
+"""Of the number of a step there are fewer; more are the id of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,25 @@ def moments_of(
     found, last = list[StateSnapshot](), _at(run_id, before) if before else None
     with configured_saver(settings) as saver:
         graph = team.compile(checkpointer=saver)
-        found.extend(graph.get_state_history(_at(run_id), before=last, limit=most + 1))
-    more = _id_of(found[most - 1]) if len(found) > most else ""
-    return [_moment(past) for past in found[:most] if _is_amid(past)], more
+        found.extend(graph.get_state_history(_at(run_id), before=last, limit=most + 2))
+    amid = [past for past in found if _is_amid(past)]  # its end is none
+    last_shown = amid[most - 1] if len(amid) > most else found[-1] if len(found) > most + 1 else None
+    return [_moment(past) for past in amid[:most]], _id_of(last_shown) if last_shown else ""
+
+
+def moments_at(run_id: str, at: str, team: Team, settings: Settings) -> list[Moment]:
+    """Where a fork begins that is to begin at the step of this number, or at this checkpoint.
+
+    Empty if the run never stood there; several if some program of yours has set it back, and it went on anew.
+    """
+    is_number = at.isdecimal() and len(at) < _DIGITS
+    with configured_saver(settings) as saver:
+        graph = team.compile(checkpointer=saver)
+        if is_number:
+            found = list(graph.get_state_history(_at(run_id), filter={"step": int(at)}))
+        else:
+            found = [graph.get_state(_at(run_id, at))]
+    return [_moment(past) for past in found if _is_amid(past)]
 
 
 def fork_run(ledger: Ledger, run_id: str, at: str, *, team: Team, settings: Settings, dry_run: bool = False) -> str:

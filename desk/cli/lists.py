@@ -235,7 +235,7 @@ def show(
 
 def _show_run(run: str, *, json: bool) -> None:
     from signoff.desk.cli.live import usage_text
-    from signoff.fleet import read_state, standings
+    from signoff.fleet import forked_from, read_state, standings
     from signoff.graphs import TeamState
 
     settings = load_settings()
@@ -258,6 +258,8 @@ def _show_run(run: str, *, json: bool) -> None:
     say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
     if record.path:
         say(console, f"It is {told_of(record.path)}, and goes on with that.")
+    for of in forked_from(record)[:1]:
+        say(console, f"It was forked from {of}.")
     say(console, one_line(record.goal), "italic")
     _say_input(console, record)
     if record.note:

@@ -1,4 +1,4 @@
-"""The commands that start a run and go on with one, and how a run is seen through at a terminal.
+"""The commands that start a run, fork one and go on with one, and how a run is seen through at a terminal.
 
 It is longer than most, as each of their options is a line, and what they share is here.
 """
@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,9 +41,13 @@ from signoff.desk.cli.terminal import (
     Stopping,
     can_ask,
     command,
+    moment,
     print_json,
+    row,
     say,
+    short,
     stoppable,
+    table,
 )
 from signoff.desk.team_options import (
     TeamAgain,
@@ -55,8 +59,8 @@ from signoff.desk.team_options import (
     team_of_run,
 )
 from signoff.error_base import SettingsError, SignoffError
-from signoff.fleet import Run, settings_of
-from signoff.fleet.errors import NotAllDecided, RunElsewhere
+from signoff.fleet import Moment, Run, check_whole, fork_run, moments_at, moments_of, settings_of
+from signoff.fleet.errors import NoSuchStep, NotAllDecided, RunElsewhere
 from signoff.graphs import FOLLOW_PLAN, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
@@ -64,6 +68,7 @@ from signoff.graphs.teams import TEAMS, TeamModule, is_own, new_team, takes_inpu
 from signoff.settings import Settings, load_settings
 from signoff.tools import format_of
 from signoff.tools.errors import SourcesMissing
+from signoff.wording import counted
 
 DONE, WAITS, STOPPED = 0, 3, 4
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused."""
@@ -208,6 +213,88 @@ def resume(
     opened = Run.open(known.id, team=own, settings=settings, model=model)
     with recorded(opened, settings, console, record, replay):
         return see_through(opened, console, yes=yes, json=json)
+
+
+def fork(
+    run: RunId,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", metavar="STEP", help="Begin it as the run stood at this step. Without it they are listed."
+        ),
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, help="How many steps are listed, newest first.")] = 20,
+    before: Annotated[str, typer.Option(metavar="STEP", help="List those before this step.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but the effects.")] = False,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the fork on at once.")] = True,
+    yes: Yes = False,
+    team: TeamAgain = "",
+    json: Json = False,
+) -> int:
+    """Begin a new run as this one stood at a step of it: decisions are asked anew, what happened is not repeated.
+
+    Without --at it lists the steps at which a fork can begin.
+    """
+    settings, console = load_settings(), Console(stderr=True)
+    ledger = existing_ledger(settings, f"run {run!r}")
+    record = ledger.runs.get(run)
+    check_whole(record)
+    if record.driver != "local":
+        raise RunElsewhere(record.id)
+    own = team_of_run(record, settings, team)
+    as_it_was = Run.open(record.id, team=own, settings=settings).team
+    if not at:
+        last = _moment_at(record.id, before, as_it_was, settings).id if before else ""
+        return _list_moments(record.id, *moments_of(record.id, as_it_was, settings, before=last, most=limit), json=json)
+    begin = _moment_at(record.id, at, as_it_was, settings)
+    new = fork_run(ledger, record.id, begin.id, team=as_it_was, settings=settings, dry_run=dry_run)
+    say(console, f"Run {new} (fork of {record.id} at step {begin.step}{', dry run: nothing is called' * dry_run})")
+    if done := ledger.effects.count(record.id):
+        say(
+            console,
+            f"What {record.id} has called, {counted(done, 'action')}, is not called again with the same arguments.",
+        )
+    if record.status in ("running", "waiting"):
+        stop = f"{command()} cancel {record.id}"
+        say(console, f"{record.id} goes on, too, and may do what the fork does. To have one only: {stop}", "yellow")
+    forked = Run.open(new, team=own, settings=settings)
+    if resume:
+        return see_through(forked, console, yes=yes, json=json)
+    say(console, f"To go on with it: {how_to_resume(new, forked.team.name, forked.team.options)}")
+    if json:
+        print_json({"run": new, "status": forked.status, "forked_from": record.id, "at": begin.id})
+    return DONE
+
+
+def _moment_at(run: str, at: str, team: Team, settings: Settings) -> Moment:
+    """Where a run stood at a step, told by its number or by the id of its checkpoint; NoSuchStep if nowhere."""
+    found = moments_at(run, at, team, settings)
+    if len(found) > 1:
+        raise BadAnswer(
+            f"Run {run!r} stood at step {at} more than once: {', '.join(one.id for one in found)}. Name one."
+        )
+    if not found:
+        raise NoSuchStep(run, at)
+    return found[0]
+
+
+def _list_moments(run: str, moments: Sequence[Moment], more: str, *, json: bool) -> int:
+    if json:
+        print_json([asdict(one) for one in moments])
+        return DONE
+    console = Console()
+    listed = table("step", "comes next", "made by then", "settled by then", "when")
+    for one in moments:
+        settled = counted(one.settled, "proposal") if one.settled else ""
+        row(listed, str(one.step), short(", ".join(one.next)), short(", ".join(one.made)), settled, moment(one.at))
+    if not moments:
+        say(console, f"Run {run} has no step here at which a fork could begin.")
+        return DONE
+    console.print(listed)
+    say(console, f"Begin a fork: {command()} fork {run} --at {moments[0].step}")
+    if more:
+        say(console, f"Earlier ones: {command()} fork {run} --before {moments[-1].step}")
+    return DONE
 
 
 def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
