@@ -172,7 +172,8 @@ class Inbox:
     def page(self, tab: Tab, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
         """Approvals: what waits the longest first, of what was decided the last first.
 
-        `filters` are values by team, action, risk or run; `!` before one means all others.
+        `filters` are values by team, action, risk, run or tenant; `!` before one means all others. `older` is of
+        what was asked before so many hours.
         """
         moment = approvals.c.decided_at if tab == "decided" else approvals.c.requested_at
         mine = _snooze_of(who)
@@ -204,9 +205,7 @@ class Inbox:
         """How many wait for this person, in all, and put off; and how many runs wait."""
         with self._ledger.read() as connection:
             wanted = [_counted(_in_tab(self._kinds(connection, tab), tab, who)) for tab in ("mine", "all")]
-            put_off = select(snoozes.c.approval_id).where(snoozes.c.name == who.name, snoozes.c.until > canonical.now())
-            off = approvals.c.id.in_(put_off) & _is_open(by_run=True) & _seen_by(who)
-            wanted.append(_counted(off))
+            wanted.append(_counted(_in_tab((), "snoozed", who)))
             waiting = _as_far(select(runs.c.id).where(runs.c.status == "waiting", _seen_by(who)))
             found = connection.execute(select(*wanted, waiting.scalar_subquery())).one()
         return Counts(*map(int, found))
@@ -349,9 +348,11 @@ def _as_far(query: Any) -> Any:
 
 def _filtered(by: Mapping[str, Column[Any]], filters: Mapping[str, str] | None) -> Iterator[ColumnElement[bool]]:
     for name, value in (filters or {}).items():
-        if value:
+        if name == "older":
+            yield approvals.c.requested_at <= canonical.later(-3600 * int(value or 0))
+        elif value:
             said = value.removeprefix("!")
-            these = by[name] == said
+            these = _of_tenants({said if said != DEFAULT_TENANT else ""}) if name == "tenant" else by[name] == said
             if name == "run":  # and the work of its agents
                 within = select(runs.c.id).where(is_below(runs.c.id, said))
                 these |= by[name].in_(within)
@@ -375,15 +376,18 @@ def _snooze_of(who: Person) -> ColumnElement[bool]:
 
 
 def _seen_by(who: Person) -> ColumnElement[bool]:
-    """Whether a run is of a tenant of theirs: it says so itself, or the job whose work it is."""
-    if who.sees_all:
-        return true()
+    """Whether a run is of a tenant of theirs."""
+    return true() if who.sees_all else _of_tenants(who.tenants)
+
+
+def _of_tenants(names: Collection[str]) -> ColumnElement[bool]:
+    """Whether a run is of one of these tenants: it says so itself, or the job whose work it is; empty: of nobody's."""
     its = jobs.c.run_id == func.substr(runs.c.id, 1, RUN_ID_LENGTH)
-    texts = {name: f'"{RUN_TENANT}":{canonical_json(name)}' for name in who.tenants if name}
+    texts = {name: f'"{RUN_TENANT}":{canonical_json(name)}' for name in names if name}
     says = [runs.c.options.contains(text, autoescape=True) for text in texts.values()]
     says_nothing = ~runs.c.options.contains(f'"{RUN_TENANT}":', autoescape=True)
     of_job = exists().where(its, jobs.c.tenant.in_(list(texts)))
-    nobodys = [~exists().where(its, jobs.c.tenant != DEFAULT_TENANT)] if "" in who.tenants else []
+    nobodys = [~exists().where(its, jobs.c.tenant != DEFAULT_TENANT)] if "" in names else []
     return or_(*says, says_nothing & or_(of_job, *nobodys))
 
 
@@ -396,12 +400,15 @@ def _is_open(*, by_run: bool = False) -> ColumnElement[bool]:
 def _in_tab(kinds: Collection[str], tab: Tab, who: Person, *, by_run: bool = False) -> ColumnElement[bool]:
     seen = _seen_by(who)
     is_open = _is_open(by_run=by_run) & seen
-    snoozed = exists().where(_snooze_of(who), snoozes.c.until > canonical.now())
     if tab == "decided":
         return ~_is_open() & seen & (approvals.c.decided_by != "policy")
     if tab == "all":
         return is_open
-    return is_open & snoozed if tab == "snoozed" else is_open & ~snoozed & _is_for(kinds, who)
+    if tab == "snoozed":  # few, so that they are found by what was put off and not among all that wait
+        put_off = select(snoozes.c.approval_id).where(snoozes.c.name == who.name, snoozes.c.until > canonical.now())
+        return approvals.c.id.in_(put_off) & _is_open(by_run=True) & seen
+    snoozed = exists().where(_snooze_of(who), snoozes.c.until > canonical.now())
+    return is_open & ~snoozed & _is_for(kinds, who)
 
 
 def _is_for(kinds: Collection[str], who: Person) -> ColumnElement[bool]:

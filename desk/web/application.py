@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import StoreError, UnknownApproval, UnknownRun
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger import Ledger, Person
 from signoff.desk.errors import NotThere, PageError, SignInNeeded, SignInRefused, TooFast, UnknownKey
 from signoff.desk.web.context import PageContext, Visit, deed, read_form
 from signoff.desk.web.files import send_asset
@@ -46,6 +46,7 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/", approval_pages.inbox),
         Route("/approvals/{id}", approval_pages.approval),
         Route("/approvals/{id}", approval_pages.decide, methods=["POST"]),
+        Route("/approvals/{id}/whole", approval_pages.whole),
         Route("/approvals/{id}/snooze", approval_pages.snooze, methods=["POST"]),
         Route("/batches/{id}", approval_pages.batch),
         Route("/batches/{id}", approval_pages.decide_batch, methods=["POST"]),
@@ -140,7 +141,7 @@ async def sign_in(request: Request) -> Response:
     """Take the key of the link that was printed, or ask for a token."""
     context: PageContext = request.app.state.page
     if key := request.query_params.get("key", ""):
-        return await run_in_threadpool(_begin, context, request, key)
+        return await run_in_threadpool(_begin, context, request, lambda: context.identity.owner_by(key))
     return await run_in_threadpool(_ask_in, context, request, 200, "")
 
 
@@ -148,12 +149,14 @@ async def take_key(request: Request) -> Response:
     """Sign in with a token."""
     context: PageContext = request.app.state.page
     form = await read_form(request)
-    return await run_in_threadpool(_begin, context, request, form.get("token", "").strip())
+    return await run_in_threadpool(
+        _begin, context, request, lambda: context.identity.known_by(form.get("token", "").strip())
+    )
 
 
-def _begin(context: PageContext, request: Request, key: str) -> Response:
+def _begin(context: PageContext, request: Request, known: Callable[[], Person | None]) -> Response:
     _check_pace(context, request)
-    person = context.identity.known_by(key)
+    person = known()
     if person is None:
         raise UnknownKey
     response = context.to(request, "/")

@@ -70,11 +70,15 @@ class Identity:
         person = self.ledger.people.holder(secret, "session") if secret else None
         return Visitor(person, csrf_of(secret)) if person is not None else None
 
-    def known_by(self, given: str) -> Person | None:
-        """Whose the key of the link, or a token, is."""
-        if self.link_key and secrets.compare_digest(given.encode(), self.link_key.encode()):
+    def owner_by(self, key: str) -> Person | None:
+        """Whose the link is. No token is good in one: who follows a link of somebody else would be taken for them."""
+        if self.link_key and secrets.compare_digest(key.encode(), self.link_key.encode()):
             return Person(self.owner, frozenset({OF_ALL_TENANTS}), frozenset({OF_ALL_TENANTS}))
-        return self.ledger.people.holder(given, "token") if given else None
+        return None
+
+    def known_by(self, given: str) -> Person | None:
+        """Whose the key of the link, or a token, is, as somebody types it."""
+        return self.owner_by(given) or (self.ledger.people.holder(given, "token") if given else None)
 
     def go_out(self, request: Request) -> Response:
         """Send the browser to the provider."""

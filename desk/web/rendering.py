@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,17 +17,25 @@ from markupsafe import Markup, escape
 
 from signoff.checkpoints.ledger import COUNTED, SETTLE_OUTCOME, Approval
 from signoff.graphs import CONTINUE_RUN, FOLLOW_PLAN, RAISE_BUDGET
-from signoff.graphs.approval import Passage, exactly
-from signoff.wording import as_block, counted, make_visible, one_line
+from signoff.graphs.approval import exactly
+from signoff.wording import counted, make_visible, one_line
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _WRITTEN_OUT: Final = re.compile(r"&lt;U\+[0-9A-F]{4,6}&gt;|␍")
+_COMMAND: Final = re.compile(r"`(signoff [^`<>&]*)`")
 _CITED: Final = re.compile(r"\[(\d{1,4})\]")
 _SAYS_MOST: Final = ("to", "path", "file", "url", "repo", "branch", "title", "subject", "name", "company", "email")
 _PREPOSITIONS: Final = ("to",)
 _ABOUT: Final = ("action", "change", "use", "role", "name", "job", "status")
 """Of an entry of the log, what says in a word what it is about."""
 _LONGEST: Final = 90
+_TO_SHORTEN: Final = 20
+"""So many times as long as a line is what is looked at to shorten a text to it."""
+_HELD: Final = 4_000
+"""Lines that are held against each other; of more, those that differ are shown one after the other."""
+_LONG_LINE: Final = 600
+_BESIDE: Final = 100
+"""Characters of a long line that are shown before and after what differs in it."""
 
 
 @cache
@@ -36,6 +45,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # a package that is upgraded below a page that is served would change half of it
         finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -51,7 +61,7 @@ def environment() -> Environment:
         "counted": counted,
         "one_line": one_line,
         "told_of": told_of,
-        "without_arguments": without_arguments,
+        "with_commands": with_commands,
         "dollars": dollars,
         "so_far": so_far,
     }
@@ -79,8 +89,14 @@ def so_far(number: int) -> str:
 
 def short(text: str, most: int = _LONGEST) -> str:
     """The text as one line; `…` where some of it is left out."""
-    line = one_line(text)
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    begin = text[: _TO_SHORTEN * most]  # the rest would only be thrown away
+    line = one_line(begin)
+    return line if len(line) <= most and len(begin) == len(text) else f"{line[: most - 1]}…"
+
+
+def with_commands(text: str) -> Markup:
+    """A line of ours in which commands stand between backticks."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(make_visible(text)))))
 
 
 def marked(text: str) -> Markup:
@@ -183,11 +199,66 @@ def _lines(lines: Sequence[str]) -> str:
 _KINDS: Final = {"+": "added", "-": "taken", "@": "place"}
 
 
-def diff(before: Any, now: Any) -> Markup:
-    """What differs between two values, line by line, hidden characters and ends of lines written out."""
-    old, new = (_spelled(value) for value in (before, now))
-    lines = list(difflib.unified_diff(old, new, "proposed", "now", lineterm="", n=3))[2:]
-    return Markup('<pre class="block" tabindex="0"><code>{}</code></pre>').format(_mark(_lines(lines)))
+def diff(before: Any, now: Any, most: int = 64_000) -> Markup:
+    """What differs between two values, line by line, hidden characters and ends of lines written out.
+
+    Of very much the beginning; of long lines what differs in them.
+    """
+    lines = _narrowed(_differing(*(_spelled(value) for value in (before, now))))
+    shown, room = list[str](), most
+    for line in lines:
+        if room <= 0:
+            break
+        shown.append(line[:room])
+        room -= len(shown[-1]) + 1
+    left = sum(map(len, lines)) - sum(map(len, shown))
+    shown += [f"@@ and {left:,} more characters of what differs @@"] if left > 0 else []
+    return Markup('<pre class="block" tabindex="0"><code>{}</code></pre>').format(_mark(_lines(shown)))
+
+
+def _differing(old: list[str], new: list[str]) -> list[str]:
+    """The lines that differ, as a patch has them."""
+    if len(old) + len(new) > _HELD:
+        begin = _same(old, new)
+        end = _same(old[begin:][::-1], new[begin:][::-1])
+        old, new = old[begin : len(old) - end], new[begin : len(new) - end]
+        if len(old) + len(new) > _HELD:
+            pairs = zip_longest(old, new)
+            return [line for a, b in pairs if a != b for line in (*_marked_by("-", a), *_marked_by("+", b))]
+    return list(difflib.unified_diff(old, new, "proposed", "now", lineterm="", n=3))[2:]
+
+
+def _marked_by(mark: str, line: str | None) -> list[str]:
+    return [] if line is None else [f"{mark}{line}"]
+
+
+def _narrowed(lines: Sequence[str]) -> list[str]:
+    """Of long lines what differs in them, and of those that stay as they are the beginning."""
+    found = [one if one[:1] != " " or len(one) <= _LONG_LINE else f"{one[:_LONG_LINE]}…" for one in lines]
+    for place in range(len(found) - 1):
+        old, new = found[place : place + 2]
+        if old[:1] == "-" and new[:1] == "+" and max(len(old), len(new)) > _LONG_LINE:
+            begin = _same(old[1:], new[1:])
+            end = _same(old[1 + begin :][::-1], new[1 + begin :][::-1])
+            found[place], found[place + 1] = (_window(line, begin, end) for line in (old, new))
+    return found
+
+
+def _window(line: str, begin: int, end: int) -> str:
+    """A marked line without most of what is the same before and after; it says how much that is."""
+    before, after = max(0, begin - _BESIDE), max(0, end - _BESIDE)
+    start = f"… {before:,} characters …" if before else ""
+    rest = f"… {after:,} characters …" if after else ""
+    return f"{line[0]}{start}{line[1 + before : len(line) - after]}{rest}"
+
+
+def _same(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """How much of the beginning of two texts, or lists, is the same."""
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        least, most = (middle, most) if one[least:middle] == other[least:middle] else (least, middle - 1)
+    return least
 
 
 def _spelled(value: Any) -> list[str]:
@@ -202,12 +273,6 @@ def _spelled(value: Any) -> list[str]:
 def _field(name: str, value: Any) -> list[str]:
     first, *rest = _spelled(value)
     return [f"{name}: {first}", *(f"    {line}" for line in rest)]
-
-
-def without_arguments(passage: Passage, approval: Approval) -> str | None:
-    """A preview that ends with the arguments as JSON, without them; None: it is of another kind."""
-    block, text = as_block(exactly(approval.shown), "json"), passage.text
-    return text.removesuffix(block) if passage.kind == "preview" and text.endswith(block) else None
 
 
 def told_of(body: Mapping[str, Any]) -> str:

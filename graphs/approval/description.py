@@ -185,6 +185,8 @@ def _preview(args: Mapping[str, Any], action: Action[Any] | None) -> str:
 
 def _not_in(preview: str, args: Mapping[str, Any]) -> tuple[str, ...]:
     """The arguments that the preview does not show whole, each a line of JSON."""
+    if exactly(args) in preview:
+        return ()
     return tuple(
         f"{name}: {json.dumps(value, ensure_ascii=False)}"
         for name, value in args.items()
@@ -195,14 +197,22 @@ def _not_in(preview: str, args: Mapping[str, Any]) -> tuple[str, ...]:
 def _stands(value: Any, preview: str) -> bool:
     """Whether every text and number of an argument stands in the preview."""
     if isinstance(value, str):
-        spelled = json.dumps(value, ensure_ascii=False)[1:-1]
-        spellings = (value, make_visible(value), spelled, make_visible(spelled), as_code(value).strip("` "))
-        return any(one.removesuffix("\n") in preview for one in spellings)
+        return any(one.removesuffix("\n") in preview for one in _spellings(value))
     if isinstance(value, Mapping):
         return all(_stands(inner, preview) for inner in value.values())
     if isinstance(value, list | tuple):
         return all(_stands(inner, preview) for inner in value)
     return value is None or re.search(rf"(?<![\w.]){re.escape(json.dumps(value))}(?!\w|\.\d)", preview) is not None
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """The ways in which previews write a text."""
+    yield text
+    yield make_visible(text)
+    spelled = json.dumps(text, ensure_ascii=False)[1:-1]
+    yield spelled
+    yield make_visible(spelled)
+    yield as_code(text).strip("` ")
 
 
 def _seen_whole(markdown: str) -> str:

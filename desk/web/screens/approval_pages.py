@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from signoff.agents.artifacts import Evidence
-from signoff.checkpoints import later
+from signoff.checkpoints import canonical_json, later
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 from signoff.checkpoints.ledger import EVERYBODY, Approval, Ledger, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change, read_value
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
 from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
+from signoff.desk.web.screens.artifact_pages import send_file
+from signoff.desk.web.screens.excerpts import BATCHES, LARGEST, SPACES, Asked, Space, fitting, part_of
 from signoff.desk.web.screens.fields import Field, answer_fields, edit_fields, posted
 from signoff.error_base import RunError
 from signoff.fleet import read_state
 from signoff.graphs import FOLLOW_PLAN
-from signoff.graphs.approval import CONTROLS, MANY, MOST, batch_of, batch_sha256, in_a_line, passages_of
+from signoff.graphs.approval import CONTROLS, batch_of, batch_sha256, describe, exactly, is_batched
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
+from signoff.wording import as_block
 
-_FILTERS: Final = ("team", "action", "risk", "run")
+_FILTERS: Final = ("team", "action", "risk", "run", "tenant", "older")
+_AGES: Final = {"1": "an hour", "24": "a day", "168": "a week"}
+"""Hours that something has waited, to see only what has waited longer."""
+_RISKS: Final = ("write", "external", "irreversible", "question")
 _MOST_QUOTES: Final = 30
 _STATUS: Final = {AlreadyDecided: 409, ChangedSince: 409, NotAllowed: 403}
 """What HTTP calls a decision that does not count."""
@@ -36,6 +43,7 @@ def inbox(visit: Visit) -> Response:
     """What waits, or was decided."""
     tab: Tab = next((known for known in get_args(Tab) if known == visit.request.query_params.get("tab")), "mine")
     filters, at = query_of(visit, *_FILTERS), query_of(visit, "after", "done")
+    filters["older"] = filters["older"] if filters["older"] in _AGES else ""
     page = visit.ledger.inbox.page(tab, visit.person, filters, at["after"])
     values: dict[str, Any] = {
         "tab": tab,
@@ -46,6 +54,9 @@ def inbox(visit: Visit) -> Response:
         "address_of": address_of,
         "may_not": lambda one: may_not(one, visit.person),
         "last": None if page.items else _last_decision(visit.context, visit.person),
+        "at_work": 0 if page.items else visit.ledger.inbox.run_states(visit.person)["running"],
+        "ages": _AGES,
+        "risks": _RISKS,
         "done": _done(visit, at["done"]),
     }
     return visit.render("parts/inbox.html" if visit.is_part else "inbox.html", **values)
@@ -86,10 +97,11 @@ def _show(
     if is_open and action is not None:
         fields = answer_fields(action, said or {}) if found.is_question else edit_fields(found, action, said or {})
     entries = visit.ledger.inbox.entries(found.run_id, about=found.id)
-    others = [one for one in _waiting(visit.ledger, found) if one.id != found.id] if is_open else []
+    others = _others(visit.ledger, found)[0] if is_open else []
+    asked = Asked.of(found, action)
     values: dict[str, Any] = {
         **_standing(found, visit.person),
-        "passages": list(passages_of(found, action)),
+        "whole": f"/approvals/{found.id}/whole",
         "unknown": unknown,
         "fields": fields,
         "answers": [answer for answer in answers_to(found) if answer.verb != "edit" or _can_edit(answer, fields)],
@@ -103,7 +115,31 @@ def _show(
         "alike": _alike(visit.context, record, [found, *others]) if others else (),
         "done": _done(visit, query_of(visit, "done")["done"]),
     }
-    return visit.render("approval.html", status, **values)
+
+    def shown(space: Space) -> Response:
+        passages, exact = asked.within(space), part_of(asked.exact, space.characters)
+        is_whole = all(one.is_whole for one in passages)
+        return visit.render(
+            "approval.html", status, **values, space=space, passages=passages, exact=exact, is_whole=is_whole
+        )
+
+    return fitting(SPACES, shown, LARGEST + 6 * sum(map(len, (said or {}).values())))  # what they typed is theirs
+
+
+@screen
+def whole(visit: Visit) -> Response:
+    """All of one approval as a file; or its arguments alone, byte for byte what the digest is of."""
+    found = approval_at(visit)
+    if visit.request.query_params.get("as") == "json":
+        return send_file(f"{found.id}-arguments", "json", "application/json", canonical_json(found.shown))
+    action, unknown = visit.context.action_of(found, visit.ledger.runs.get(found.root))
+    texts = [describe(found, action), *([unknown] if unknown else [])]
+    texts += ["Its arguments, exactly:", as_block(exactly(found.shown), "json"), f"Their digest: {found.shown_sha256}"]
+    if found.shown_sha256 != found.proposed_sha256:
+        texts += ["As they were proposed:", as_block(exactly(found.proposed), "json")]
+    if found.edited:
+        texts += ["As they were approved:", as_block(exactly(found.args), "json")]
+    return send_file(found.id, "md", "text/markdown", "\n\n".join(texts) + "\n")
 
 
 def _can_edit(answer: Answer, fields: Sequence[Field]) -> bool:
@@ -132,15 +168,10 @@ def _quotes(context: PageContext, found: Approval, record: RunRecord) -> list[An
         return []
 
 
-def _waiting(ledger: Ledger, found: Approval) -> list[Approval]:
-    """What waits of its kind in its run, as much as can be one question; first what was asked first."""
-    same, listed, after = {"run": found.run_id, "action": found.action}, list[Approval](), ""
-    while len(listed) < MOST:
-        page = ledger.inbox.page("all", EVERYBODY, same, after)
-        listed, after = [*listed, *(one.approval for one in page.items)], page.more
-        if not after:
-            break
-    return listed
+def _others(ledger: Ledger, found: Approval) -> tuple[list[Approval], bool]:
+    """What else waits of its kind in its run, first what was asked first, as much as a page reads; is there more?"""
+    page = ledger.inbox.page("all", EVERYBODY, {"run": found.run_id, "action": found.action})
+    return [one.approval for one in page.items if one.approval.id != found.id], bool(page.more)
 
 
 def _alike(context: PageContext, record: RunRecord, waiting: Sequence[Approval]) -> tuple[Approval, ...]:
@@ -151,6 +182,16 @@ def _alike(context: PageContext, record: RunRecord, waiting: Sequence[Approval])
     team = team.team_at([role for _, role in first.path])
     asked = batch_of(waiting, team.actions.get(first.action), team.rules)
     return tuple(sorted(asked, key=lambda one: (one.requested_at, one.id))) if len(asked) > 1 else ()
+
+
+def _of_kind(context: PageContext, first: Approval) -> Callable[[Approval], bool]:
+    """Tells whether one may be decided together with the first, as the page would show them; be that decided."""
+    team = context.team_of(context.ledger.runs.get(first.root))
+    if isinstance(team, str):
+        return lambda _: False
+    team, kind = team.team_at([role for _, role in first.path]), (first.run_id, first.proposed_by, first.action)
+    action = team.actions.get(first.action)
+    return lambda one: (one.run_id, one.proposed_by, one.action) == kind and is_batched(one, action, team.rules)
 
 
 @deed
@@ -238,7 +279,7 @@ def decide_batch(visit: Visit) -> Response:
         problem = "Say why you reject them: whoever proposed them reads that. Nothing was decided."
     if problem:
         return _show_batch(visit, first, {}, problem=problem, status=422)
-    results, is_any_over = dict[str, str](), False
+    results, is_any_over, may_be_batched = dict[str, str](), False, _of_kind(visit.context, first)
     for name, sha256 in chosen.items():
         try:
             one = visit.ledger.approvals.get(name)
@@ -246,6 +287,8 @@ def decide_batch(visit: Visit) -> Response:
                 raise UnknownApproval(name)
             if one.root != first.root:
                 raise BadAnswer(f"{one.id} is of another run.")
+            if len(chosen) > 1 and not may_be_batched(one):
+                raise BadAnswer(f"{one.id} is not one question with the others. Decide it alone.")
             now = _decide(visit.context, one, visit.person, {**form, "sha256": sha256})
             results[one.id] = "your answer counts, and more is needed" if now.status == "pending" else now.status
             is_any_over = is_any_over or now.status != "pending"
@@ -265,17 +308,24 @@ def _show_batch(
     status: int = 200,
 ) -> Response:
     record = visit.ledger.runs.get(first.root)
+    first = visit.ledger.approvals.get(first.id) if results else first
     action, _ = visit.context.action_of(first, record)
-    waiting = _waiting(visit.ledger, first)
-    asked = (_alike(visit.context, record, waiting) or tuple(waiting[:1])) if waiting else ()
-    shown = [(one, list(passages_of(one, action))) for one in asked]
-    told = [(name, _done(visit, name), said) for name, said in results.items()]
+    others, is_more = _others(visit.ledger, first)
+    waiting = [first, *others] if first.status == "pending" else others
+    alike = (_alike(visit.context, record, waiting) or tuple(waiting[:1])) if waiting else ()
+    asked = [Asked.of(one, action) for one in alike]
     values: dict[str, Any] = {
         "first": first,
-        "asked": [(one, told, in_a_line(told) if len(asked) > MANY else "") for one, told in shown],
-        "told": told,
-        "digest": batch_sha256(asked) if asked else "",
+        "told": [(name, _done(visit, name), said) for name, said in results.items()],
         "may_not": may_not(first, visit.person),
         "problem": problem,
     }
-    return visit.render("batch.html", status, **values)
+
+    def shown(space: Space) -> Response:
+        beside = [(one.approval, one.within(replace(space, items=space.characters))) for one in asked[: space.items]]
+        listed = [(one, passages, all(told.is_whole for told in passages)) for one, passages in beside]
+        digest = batch_sha256([one for one, *_ in listed]) if listed else ""
+        more = is_more or len(asked) > len(listed)
+        return visit.render("batch.html", status, **values, asked=listed, digest=digest, is_more=more)
+
+    return fitting(BATCHES, shown)

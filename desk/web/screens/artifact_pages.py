@@ -155,16 +155,19 @@ def artifact(visit: Visit) -> Response:
         raise NotThere("artifact")
     table, value = tables_in({"artifacts": {name: stored}}).get(name), stored["value"]
     if visit.request.query_params.get("as") == "json":
-        return _file(record, name, "json", "application/json", json.dumps(value, ensure_ascii=False, indent=1))
+        return send_file(
+            f"{record.id}-{name}", "json", "application/json", json.dumps(value, ensure_ascii=False, indent=1)
+        )
     if table is not None:
-        return _file(record, name, "csv", "text/csv", csv_of(table))
+        return send_file(f"{record.id}-{name}", "csv", "text/csv", csv_of(table))
     if isinstance(value, Mapping) and isinstance(value.get("markdown"), str):
-        return _file(record, name, "md", "text/markdown", value["markdown"])
-    return _file(record, name, "json", "application/json", json.dumps(value, ensure_ascii=False, indent=1))
+        return send_file(f"{record.id}-{name}", "md", "text/markdown", value["markdown"])
+    return send_file(f"{record.id}-{name}", "json", "application/json", json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def _file(record: RunRecord, name: str, suffix: str, kind: str, text: str) -> Response:
-    called = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{record.id}-{name}")[:100]
+def send_file(name: str, suffix: str, kind: str, text: str) -> Response:
+    """A text as a file to be kept."""
+    called = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:100]
     headers = {"content-disposition": f'attachment; filename="{called}.{suffix}"', "cache-control": "no-store"}
     return Response(text.encode("utf-8", "replace"), headers=headers, media_type=f"{kind}; charset=utf-8")
 

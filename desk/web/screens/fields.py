@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -16,6 +17,10 @@ from signoff.tools import Action, Words, form_fields
 from signoff.wording import make_visible
 
 _PREFIX: Final = "arg."
+_MOST: Final = 100
+"""Fields of a form."""
+_ROOM: Final = 24_000
+"""Characters that are sent to and fro in one."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,13 @@ class Field:
     about: str
     value: str
     """As it is shown, and sent back if nobody changes it."""
-    kind: Literal["text", "lines", "number", "choice"] = "text"
+    kind: Literal["text", "lines", "number", "choice", "large"] = "text"
+    """large: too much to be sent to and fro."""
     choices: tuple[str, ...] = ()
     fixed: bool = False
     required: bool = False
+    length: int = 0
+    """Characters of the value, where that is not shown."""
 
     @property
     def key(self) -> str:
@@ -43,12 +51,16 @@ def posted(form: Mapping[str, str]) -> dict[str, str]:
 
 
 def edit_fields(approval: Approval, action: Action[Any], said: Mapping[str, str]) -> list[Field]:
-    """The arguments that are asked about, to be changed; what nobody may change is shown."""
-    typed, found = posted(said), list[Field]()
-    for name, value in approval.shown.items():
+    """The arguments that are asked about, to be changed; what nobody may change is shown, what is too large is told."""
+    typed, found, room = posted(said), list[Field](), _ROOM
+    for name, value in islice(approval.shown.items(), _MOST):
         info = action.arguments.model_fields.get(name)
         field = _field(name, info, value, fixed=name in action.fixed)
-        found.append(replace(field, value=typed.get(name, field.value)))
+        if (length := len(field.value)) > room:
+            found.append(replace(field, kind="large", value="", fixed=False, length=length))
+        else:
+            room -= length
+            found.append(replace(field, value=typed.get(name, field.value)))
     return found
 
 

@@ -14,12 +14,11 @@ from signoff.desk.service import ENDED
 from signoff.desk.team_options import is_known
 from signoff.desk.web.context import MANAGER, Visit, address_of, deed, entry_number, query_of, run_at, screen
 from signoff.desk.web.screens.artifact_pages import ROOMS, Room, excerpt, made_in, state_of
+from signoff.desk.web.screens.excerpts import fitting
 from signoff.desk.web.screens.team_graph import draw
 from signoff.fleet import forked_from, standings
 from signoff.graphs.errors import BadAnswer
 
-_LARGEST: Final = 140_000
-"""Bytes of a page; of what a run has made as much is shown as fits."""
 _STATES: Final = ("running", "waiting", "failed", "done", "stopped")
 
 
@@ -83,12 +82,7 @@ def _fitting(visit: Visit, values: Mapping[str, Any], begin: int, first_row: int
         extracts = made.extracts(first_row, room)
         return visit.render(template, **values, draft=draft, extracts=extracts, room=room)
 
-    page = shown(ROOMS[0])
-    for room in ROOMS[1:]:
-        if len(page.body) <= _LARGEST:
-            break
-        page = shown(room)
-    return page
+    return fitting(ROOMS, shown)
 
 
 def _asked(visit: Visit, record: RunRecord) -> Sequence[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, Field as InputField, ValidationError
 from starlette.responses import Response
 
+from signoff.checkpoints import digest
 from signoff.desk.errors import NotThere
 from signoff.desk.service import forkable
 from signoff.desk.team_options import read_field
@@ -15,6 +17,7 @@ from signoff.desk.web.context import Visit, address_of, deed, for_all, query_of,
 from signoff.desk.web.screens.fields import Field, input_fields, posted
 from signoff.error_base import SignoffError
 from signoff.fleet import moments_of
+from signoff.fleet.errors import RunExists
 from signoff.graphs import FileToWrite, Folder, Team, field_of
 from signoff.graphs.errors import BadInput
 from signoff.graphs.teams import TEAMS, load_team, new_team, takes_input
@@ -71,11 +74,19 @@ def begin(visit: Visit) -> Response:
     try:
         team, given = _read(name, said, visit.context.settings)
         how: Any = {option: visit.form.get(option) == "yes" for option in ("dry_run", "ask_plan")}
-        run = visit.context.service.begin(team, given, visit.person, **how)
+        run = visit.context.service.begin(team, given, visit.person, run_id=_run_of(visit), **how)
+    except RunExists as error:  # the form came twice
+        return visit.to(f"/runs/{error.run_id}")
     except SignoffError as error:
         problem, field = str(error), field_of(error.field) if isinstance(error, BadInput) else ""
         return _show(visit, name, status=422, problem=problem, wrong=field)
     return visit.to(f"/runs/{run.id}")
+
+
+def _run_of(visit: Visit) -> str:
+    """The id of the run that this form begins, however often it comes; empty: any."""
+    once = visit.form.get("once", "")
+    return f"r-{digest([visit.person.name, once])[:12]}" if once else ""
 
 
 @screen
@@ -117,7 +128,8 @@ def _show(visit: Visit, name: str, *, status: int = 200, problem: str = "", wron
         goal = posted(visit.form).get("goal", "")
         fields = [Field("goal", _GOAL, goal), *fields]
     values: dict[str, Any] = {"name": name, "about": _about(form), "fields": fields, "problem": problem, "wrong": wrong}
-    return visit.render("start/team.html", status, **values, said=visit.form)
+    once = visit.form.get("once") or secrets.token_hex(8)
+    return visit.render("start/team.html", status, **values, said=visit.form, once=once)
 
 
 def _form_of(name: str, settings: Settings) -> type[BaseModel]:

@@ -101,12 +101,14 @@
     if (deed) { event.preventDefault(); deed(); }
   });
 
-  // One event stream a browser: the tab that holds the lock listens, and tells the others.
+  // One event stream a browser: the tab that holds the lock listens, and tells the others. A browser without locks, as
+  // where the page does not come by https, has none: a stream in each tab would take all the connections that it has.
   const tell = (state) => { const live = document.getElementById("live"); if (live) { live.dataset.state = state; live.textContent = state === "live" ? "live" : "paused: looks every 20 s"; } };
   const changed = () => document.body.dispatchEvent(new Event("changed"));
   const listen = () => {
     const address = document.body.dataset.events;
     if (!address) return;
+    if (!navigator.locks || !window.BroadcastChannel) { tell("paused"); return; }
     const tabs = new BroadcastChannel("signoff");
     tabs.onmessage = ({ data }) => { if (data.state) tell(data.state); if (data.changed) changed(); };
     const pass = (data) => { tell(data.state); if (data.changed) changed(); tabs.postMessage(data); };
@@ -118,7 +120,7 @@
       tabs.addEventListener("message", ({ data }) => { if (data.asks) tabs.postMessage({ state: stream.readyState === 1 ? "live" : "paused" }); });
     });
     tabs.postMessage({ asks: true });
-    if (navigator.locks) navigator.locks.request("signoff stream", lead); else lead();
+    navigator.locks.request("signoff stream", lead);
   };
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from desk_pages import HOST, ORIGIN
 
+from signoff.checkpoints.ledger import Person
 from signoff.desk.web.guarding import Pace
 
 EXACTLY = (
@@ -44,6 +45,14 @@ def test_a_token_that_nobody_has_lets_nobody_in_and_only_some_tries_are_taken(de
     assert said[0] == 401
     assert said[-1] == 429
     assert stranger.get("/").status_code == 401
+
+
+def test_a_link_with_a_token_of_somebody_signs_nobody_in(desk: Any) -> None:
+    eve, ann = desk.visit("eve"), desk.visit("ann")
+    token = desk.ledger.people.give_key(Person("eve"), "token", days=1, by="root")
+    assert ann.get(f"/sign-in?key={token}").status_code == 401
+    assert ann.shows("/").count(" ann ") == 1
+    assert eve.client.post("/sign-in", data={"token": token}, headers={"origin": ORIGIN}).status_code == 303
 
 
 def test_a_session_ends_with_signing_out_with_its_time_and_when_keys_are_taken(desk: Any, ann: Any) -> None:

@@ -237,6 +237,39 @@ def test_one_browser_has_one_stream_however_many_tabs_are_open_and_all_of_them_h
     tabs[-1].get_by_role("link", name="Post letter to cy").wait_for()
 
 
+def test_without_locks_no_tab_has_a_stream_and_its_lists_look_again_by_themselves(seats: Seats) -> None:
+    ann = seats.take("ann")
+    ann.locator("#live[data-state=live]").wait_for()
+    seats.asked.clear()
+    ann.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+    ann.goto(f"{seats.base}/")
+    ann.get_by_text("looks every 20 s").wait_for()
+    assert not any(address.endswith("/events") for address in seats.asked)
+    assert "every 20s" in ann.locator("#list").get_attribute("hx-trigger")
+
+
+def test_a_run_is_started_by_a_form_and_goes_on_before_the_eyes_of_who_started_it(seats: Seats) -> None:
+    ann = seats.take("ann")
+    ann.get_by_role("link", name="Start", exact=True).click()
+    ann.get_by_role("link", name="office.py:team").click()
+    ann.get_by_label("goal").fill("write bob")
+    ann.get_by_role("button", name="Start", exact=True).click()
+    ann.wait_for_url("**/runs/r-*")
+    ann.evaluate("document.body.dataset.loaded = 'once'")
+    waits = ann.get_by_role("link", name="Post letter to bob")  # comes by itself
+    waits.first.wait_for()
+    run = ann.url.rpartition("/")[2]
+    (asked,) = seats.desk.ledger.approvals.pending(run)
+    other = ann.context.new_page()
+    other.set_default_timeout(WAIT)
+    other.goto(f"{seats.base}/approvals/{asked.id}")
+    other.get_by_role("button", name="Approve", exact=True).click()
+    other.get_by_role("status").filter(has_text="Approved by ann").wait_for()
+    ann.locator(".state-done").first.wait_for()
+    assert ann.evaluate("document.body.dataset.loaded") == "once", "nobody loaded the page anew"
+    assert (seats.desk.ledger.runs.get(run).requested_by, sent()) == ("ann", ["bob: hello (1)"])
+
+
 REPORT = """
 from pathlib import Path
 

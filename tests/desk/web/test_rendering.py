@@ -1,6 +1,6 @@
 """Text of others as the page shows it."""
 
-from signoff.desk.web.rendering import diff, dollars, markdown, short
+from signoff.desk.web.rendering import diff, dollars, markdown, short, with_commands
 
 
 def test_a_link_leads_nowhere_and_its_address_stands_behind_its_text() -> None:
@@ -27,3 +27,8 @@ def test_what_was_changed_within_a_text_shows_line_by_line() -> None:
 def test_what_is_left_out_is_told_and_no_cost_looks_like_none() -> None:
     assert short("a\nb " * 60, 7) == "a b a …"
     assert (dollars(0), dollars(0.004), dollars(1234.5)) == ("$0.00", "$0.0040", "$1,234.50")
+
+
+def test_a_command_in_a_line_of_ours_stands_out_and_nothing_else_in_it_is_markup() -> None:
+    shown = with_commands("No worker: `signoff fleet work`. <b> `rm` `signoff <b>`")
+    assert shown == "No worker: <code>signoff fleet work</code>. &lt;b&gt; `rm` `signoff &lt;b&gt;`"

@@ -1,5 +1,6 @@
 """Deciding on the page: approve, edit, reject, answer, put off, several at once, and two people at once."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,28 @@ def test_several_of_one_kind_are_decided_item_by_item(desk: Any, ann: Any) -> No
     assert sent() == ["bob: hello (1)"]
 
 
-def test_of_many_of_one_kind_each_is_folded(desk: Any, ann: Any) -> None:
-    _, (first, *others) = desk.asked("write " + " ".join(f"person{number}" for number in range(22)))
-    html = ann.get(f"/batches/{first.id}").text
-    assert html.count("<details><summary>") == html.count("data-item") == 22
-    assert all(f"item.{one.id}" in html for one in (first, *others))
+def test_of_many_of_one_kind_as_many_stand_side_by_side_as_a_page_reads_and_then_the_rest(desk: Any, ann: Any) -> None:
+    run, (first, *_) = desk.asked("write " + " ".join(f"person{number}" for number in range(22)))
+    path = f"/batches/{first.id}"
+    html = ann.get(path).text
+    assert html.count("data-item") == 20
+    assert "More of its kind wait." in html
+    chosen = dict(re.findall(r'name="(item\.[^"]+)" value="([^"]+)"', html))
+    said = ann.post(path, csrf=ann.csrf, verb="reject", reason="no", **chosen).text
+    assert (said.count(": rejected</li>"), said.count("data-item"), "More of its kind" in said) == (20, 2, False)
+    assert len(desk.ledger.approvals.pending(run.id)) == 2
+
+
+def test_what_carries_a_warning_is_not_decided_among_others_whatever_a_form_says(desk: Any, ann: Any) -> None:
+    run, asked = desk.asked("write bob cy p\u0430ypal.com")
+    (odd,) = [one for one in asked if one.shown["to"] not in ("bob", "cy")]
+    bob, cy = (one for one in asked if one != odd)
+    for first, beside in ((bob, odd), (odd, cy)):
+        chosen = {f"item.{one.id}": one.shown_sha256 for one in (first, beside)}
+        said = ann.post(f"/batches/{first.id}", csrf=ann.csrf, verb="approve", **chosen)
+        assert f"{odd.id} is not one question with the others" in text_of(said.text)
+    ann.settle(run)
+    assert [desk.ledger.approvals.get(one.id).status for one in (bob, cy, odd)] == ["approved", "approved", "pending"]
 
 
 def test_a_batch_takes_in_nothing_of_another_run(desk: Any, ann: Any) -> None:

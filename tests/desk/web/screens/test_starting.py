@@ -1,5 +1,6 @@
 """Starting a run on the page, by the form of what its team takes."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,15 @@ def test_a_report_is_started_with_a_question_and_a_folder(desk: Any, cy: Page, h
     desk.context.background.wait(run, 60)
     assert desk.ledger.runs.get(run).status == "waiting"
     assert "Publish report" in cy.shows("/")
+
+
+def test_a_form_that_comes_twice_starts_one_run(desk: Any, cy: Page) -> None:
+    path = "/start/office.py:team"
+    once = re.findall(r'name="once" value="([^"]+)"', cy.get(path).text + cy.get(path).text)
+    forms = [{"csrf": cy.csrf, "once": one, "arg.goal": "write bob"} for one in (once[0], once[0], once[1])]
+    first, again, other = (cy.post(path, **form).headers["location"] for form in forms)
+    assert first == again != other
+    assert len(desk.ledger.runs.list()) == 2
 
 
 def test_a_form_of_another_session_starts_nothing(desk: Any, cy: Page) -> None:
