@@ -28,25 +28,27 @@ from signoff.desk.protocols.asgi import Protocols
 from signoff.desk.service import Service
 from signoff.desk.web import guarding
 from signoff.desk.web.application import build_app
+from signoff.fleet import moments_of
 from signoff.settings import load_settings
 
 TOOL = Path(os.environ.get("REAL_INPUTS", "/nowhere"), "tools", "bin", "schemathesis")
 pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="python3 make.py real fetches schemathesis first")
 
-FIELDS = (
-    "verb",
-    "reason",
-    "sha256",
-    "hours",
-    "arg.to",
-    "arg.text",
-    "head",
-    "name",
-    "role",
-    "at",
-    "dry_run",
-    "item.a-1",
-)
+FIELDS = {
+    "verb": ["approve", "edit", "reject", "respond", "revoke", "cancel", "retry", "drain", "give", "take", "token"],
+    "reason": ["no"],
+    "hours": ["24"],
+    "arg.to": ["bob"],
+    "arg.text": ["dear Bob"],
+    "arg.goal": ["write bob"],
+    "head": ["0" * 64],
+    "name": ["zoe"],
+    "role": ["finance"],
+    "at": [],
+    "dry_run": ["yes"],
+    "once": ["0"],
+}
+"""What forms send, each with what it may say; half of what is sent is something else."""
 ASKED = ("tab", "team", "run", "after", "before", "status", "tenant", "rows", "from", "as", "at")
 LEFT_OUT = {"/events", "/teams/{team}/runs/{run}/events", "/sign-out"}
 """Streams, which go on; and what ends the session of whoever asks."""
@@ -59,29 +61,38 @@ def described(routes: list[Route], known: dict[str, list[str]]) -> dict[str, Any
         if route.path in LEFT_OUT:
             continue
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
-        named = [_parameter(name, "path", known.get(name, []), route.path) for name in re.findall(r"\{(\w+)\}", path)]
+        of_path = known | {"id": known[route.path.split("/")[1]]} if route.path.split("/")[1] in known else known
+        named = [_parameter(name, "path", of_path.get(name, []), route.path) for name in re.findall(r"\{(\w+)\}", path)]
         for method in sorted((route.methods or set()) - {"HEAD"}):
             asked = [_parameter(name, "query", known.get(name, []), "") for name in ASKED if method == "GET"]
             told: dict[str, Any] = {"parameters": [*named, *asked], "responses": {"default": {"description": "any"}}}
             if method == "POST":
-                told["requestBody"] = {"content": _body(route.path)}
+                told["requestBody"] = {"content": _body(route.path, known)}
             paths.setdefault(path, {})[method.lower()] = told
     return {"openapi": "3.1.0", "info": {"title": "the desk", "version": "1"}, "paths": paths}
 
 
 def _parameter(name: str, where: str, known: list[str], path: str) -> dict[str, Any]:
     is_number = f"{{{name}:int}}" in path
-    schema: dict[str, Any] = {"type": "integer", "minimum": 0} if is_number else {"type": "string"}
+    schema = {"type": "integer", "minimum": 0} if is_number else _text(known)
     examples = {one: {"value": one} for one in known}
     return {"name": name, "in": where, "required": where == "path", "schema": schema} | (
         {"examples": examples} if examples and not is_number else {}
     )
 
 
-def _body(path: str) -> dict[str, Any]:
+def _text(known: list[str]) -> dict[str, Any]:
+    return {"anyOf": [{"enum": known}, {"type": "string"}]} if known else {"type": "string"}
+
+
+def _body(path: str, known: dict[str, list[str]]) -> dict[str, Any]:
     if path.startswith("/teams"):
         return {"application/json": {"schema": {"type": "object"}}}
-    fields = {name: {"type": "string"} for name in FIELDS}
+    fields = {name: _text([*said, *known.get(name, [])]) for name, said in FIELDS.items()}
+    fields |= {
+        "sha256": _text(known["sha256"]),
+        **{f"item.{one}": _text(known["sha256"]) for one in known["approvals"]},
+    }
     return {"application/x-www-form-urlencoded": {"schema": {"type": "object", "properties": fields}}}
 
 
@@ -114,7 +125,10 @@ def test_schemathesis_finds_no_error_that_nobody_expected(
         service = Service(load_settings(), desk.ledger, read_offers(["office.py:team"], load_settings()))
         programs = Protocols(service, desk.context.identity, [host], f"http://{host}")
         routes = [one for one in page._app.routes if isinstance(one, Route)] + plain.routes_of(service)
-        known = {"id": [run.id, done.id, bob.id, dee.id], "run": [run.id, done.id], "approval": [bob.id]}
+        asked = [one.id for one in (bob, dee)]
+        known = {"runs": [run.id, done.id], "approvals": asked, "batches": asked, "approval": asked}
+        known |= {"run": [run.id, done.id], "sha256": [bob.shown_sha256, dee.shown_sha256]}
+        known |= {"at": [moments_of(run.id, run.team, load_settings())[0][0].id]}
         known |= {"team": ["post", "office.py:team"], "table": ["Post"], "name": ["Post", "root"], "status": ["failed"]}
         (home / "openapi.json").write_text(json.dumps(described(routes, known)))
         often = os.environ.get("SCHEMATHESIS_EXAMPLES", "15")
