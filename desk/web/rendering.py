@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -18,7 +19,7 @@ from markupsafe import Markup, escape
 from signoff.checkpoints.ledger import COUNTED, SETTLE_OUTCOME, Approval
 from signoff.graphs import CONTINUE_RUN, FOLLOW_PLAN, RAISE_BUDGET
 from signoff.graphs.approval import exactly
-from signoff.wording import counted, make_visible, one_line
+from signoff.wording import counted, make_visible, one_line, span
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _WRITTEN_OUT: Final = re.compile(r"&lt;U\+[0-9A-F]{4,6}&gt;|␍")
@@ -52,6 +53,7 @@ def environment() -> Environment:
     )
     found.filters |= {
         "moment": moment,
+        "took": took,
         "markdown": markdown,
         "marked": marked,
         "in_words": in_words,
@@ -76,6 +78,11 @@ def moment(at: str) -> Markup:
     """A time of the database; the page's script says how long ago that is."""
     said = at[:16].replace("T", " ")
     return Markup('<time datetime="{0}">{1} UTC</time>').format(at, said) if at else Markup("")
+
+
+def took(begin: str, end: str) -> str:
+    """How long it was between two times of the database."""
+    return span((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
 
 
 def dollars(usd: float) -> str:

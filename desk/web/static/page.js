@@ -103,12 +103,18 @@
 
   // One event stream a browser: the tab that holds the lock listens, and tells the others. A browser without locks, as
   // where the page does not come by https, has none: a stream in each tab would take all the connections that it has.
-  const tell = (state) => { const live = document.getElementById("live"); if (live) { live.dataset.state = state; live.textContent = state === "live" ? "live" : "paused: looks every 20 s"; } };
+  const tell = (state) => {
+    const live = document.getElementById("live");
+    if (!live || live.dataset.state === state) return;
+    const now = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    live.dataset.state = state;
+    live.textContent = { live: "live", paused: `paused since ${now}: looks every 20 s` }[state] ?? "looks every 20 s";
+  };
   const changed = () => document.body.dispatchEvent(new Event("changed"));
   const listen = () => {
     const address = document.body.dataset.events;
     if (!address) return;
-    if (!navigator.locks || !window.BroadcastChannel) { tell("paused"); return; }
+    if (!navigator.locks || !window.BroadcastChannel) { tell("looks"); return; }
     const tabs = new BroadcastChannel("signoff");
     tabs.onmessage = ({ data }) => { if (data.state) tell(data.state); if (data.changed) changed(); };
     const pass = (data) => { tell(data.state); if (data.changed) changed(); tabs.postMessage(data); };

@@ -5,6 +5,7 @@ A browser is Debian's chromium, driven by Playwright; where either is missing, n
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import threading
@@ -246,6 +247,28 @@ def test_without_locks_no_tab_has_a_stream_and_its_lists_look_again_by_themselve
     ann.get_by_text("looks every 20 s").wait_for()
     assert not any(address.endswith("/events") for address in seats.asked)
     assert "every 20s" in ann.locator("#list").get_attribute("hx-trigger")
+
+
+def test_events_have_numbers_from_which_a_browser_goes_on_and_where_they_are_lost_a_line_says_since_when(
+    seats: Seats,
+) -> None:
+    ann = seats.take("ann")
+    first = "response => response.body.getReader().read()).then(({value}) => new TextDecoder().decode(value))"
+    begin = ann.evaluate(f"fetch('/events').then({first}")
+    assert re.fullmatch(r"id: \d+\nretry: \d+\n\n", begin)
+    seats.desk.asked("write bob")
+    number = int(begin.split()[1])
+    ann.evaluate(
+        "from => new Promise(done => { fetch('/events', {headers: {'last-event-id': from}}).then(async response => {"
+        " let said = ''; for await (const part of response.body.pipeThrough(new TextDecoderStream())) {"
+        " said += part; if (said.includes('event: changed')) { window.said = said; done() } } }) })",
+        str(number),
+    )
+    numbers = list(map(int, re.findall(r"id: (\d+)", ann.evaluate("window.said"))))
+    assert numbers[0] == number < numbers[-1]
+    ann.route("**/events", lambda route: route.abort())
+    ann.goto(f"{seats.base}/runs")
+    ann.locator("#live[data-state=paused]").get_by_text("paused since ").wait_for()
 
 
 def test_a_run_is_started_by_a_form_and_goes_on_before_the_eyes_of_who_started_it(seats: Seats) -> None:

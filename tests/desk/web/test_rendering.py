@@ -1,6 +1,6 @@
 """Text of others as the page shows it."""
 
-from signoff.desk.web.rendering import diff, dollars, markdown, short, with_commands
+from signoff.desk.web.rendering import diff, dollars, markdown, short, took, with_commands
 
 
 def test_a_link_leads_nowhere_and_its_address_stands_behind_its_text() -> None:
@@ -26,6 +26,7 @@ def test_what_was_changed_within_a_text_shows_line_by_line() -> None:
 
 def test_what_is_left_out_is_told_and_no_cost_looks_like_none() -> None:
     assert short("a\nb " * 60, 7) == "a b a …"
+    assert took("2026-01-01T00:00:00.000000Z", "2026-01-01T02:00:00.000000Z") == "2 h"
     assert (dollars(0), dollars(0.004), dollars(1234.5)) == ("$0.00", "$0.0040", "$1,234.50")
 
 
