@@ -78,10 +78,10 @@ class Service:
         self.background.drive(run.id, lambda: run)
         return run
 
-    def fork(self, record: RunRecord, at: str, person: Person, *, dry_run: bool = False) -> str:
+    def fork(self, record: RunRecord, at: str, person: Person, *, dry_run: bool = False, run_id: str = "") -> str:
         """Begin a run as this one stood at a moment of it, in somebody's name; it is driven in the background."""
         team, settings = forkable(self, record), _settings_of(self.settings, person)
-        new = fork_run(self.ledger, record.id, at, team=team, settings=settings, dry_run=dry_run)
+        new = fork_run(self.ledger, record.id, at, team=team, settings=settings, dry_run=dry_run, new=run_id)
         self.background.drive(new, partial(self.open_run, new))
         return new
 

@@ -17,7 +17,7 @@ from signoff.checkpoints import configured_saver
 from signoff.checkpoints.jobs import DEFAULT_TENANT
 from signoff.checkpoints.ledger import RUN_CLIENT, RUN_FORK, RUN_TENANT, Ledger, RunRecord
 from signoff.fleet.driver import check_whole
-from signoff.fleet.errors import NoSuchStep
+from signoff.fleet.errors import NoSuchStep, RunExists
 from signoff.graphs import Team, as_run
 from signoff.settings import Settings
 
@@ -69,15 +69,20 @@ def moments_at(run_id: str, at: str, team: Team, settings: Settings) -> list[Mom
     return [_moment(past) for past in found if _is_amid(past)]
 
 
-def fork_run(ledger: Ledger, run_id: str, at: str, *, team: Team, settings: Settings, dry_run: bool = False) -> str:
+def fork_run(
+    ledger: Ledger, run_id: str, at: str, *, team: Team, settings: Settings, dry_run: bool = False, new: str = ""
+) -> str:
     """Begin a run as this one stood at a moment of it; the id of the new one, which nobody drives yet.
 
     In the name of the settings' user, with a budget of its own, and what is to be decided is asked anew. NoSuchStep if
-    the run did not stand there, ChildRun if it is the work of an agent in another one.
+    the run did not stand there, ChildRun if it is the work of an agent in another one. `new` is the id that it is to
+    have: RunExists if there is a run of this id.
     """
     record = ledger.runs.get(run_id)
     check_whole(record)
-    new = f"r-{secrets.token_hex(4)}"
+    new = new or f"r-{secrets.token_hex(4)}"
+    if ledger.runs.some([new]):
+        raise RunExists(new)
     with configured_saver(settings) as saver:
         past = team.compile(checkpointer=saver).get_state(_at(record.id, at)) if at else None
         kept = saver.get_tuple(_at(record.id, at)) if past is not None and _is_amid(past) else None
@@ -89,7 +94,8 @@ def fork_run(ledger: Ledger, run_id: str, at: str, *, team: Team, settings: Sett
         saver.put(_at(new), checkpoint, told, kept.checkpoint["channel_versions"])
     known = {"team": record.team, "goal": record.goal, "driver": "local", "requested_by": settings.user_name}
     options = _options(ledger, record, at)
-    ledger.runs.begin_as(new, options=options, dry_run=dry_run or record.dry_run, **known)
+    if not ledger.runs.begin_as(new, options=options, dry_run=dry_run or record.dry_run, **known):
+        raise RunExists(new)
     return new
 
 

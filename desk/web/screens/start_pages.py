@@ -100,6 +100,7 @@ def choose_step(visit: Visit) -> Response:
         "moments": moments,
         "older": address_of(f"/runs/{record.id}/fork", before=more) if more else "",
         "at": asked["at"],
+        "once": secrets.token_hex(8),
         "effects": visit.ledger.effects.of_run(record.id, newest=_STEPS),
         "more_effects": visit.ledger.effects.count(record.id) - _STEPS,
     }
@@ -110,8 +111,11 @@ def choose_step(visit: Visit) -> Response:
 def fork(visit: Visit) -> Response:
     """Begin a run as another one stood, and show it."""
     record, is_dry = run_at(visit), visit.form.get("dry_run") == "yes"
-    new = visit.context.service.fork(record, visit.form.get("at", ""), visit.person, dry_run=is_dry)
-    return visit.to(f"/runs/{new}")
+    at, run_id = visit.form.get("at", ""), _run_of(visit)
+    try:
+        return visit.to(f"/runs/{visit.context.service.fork(record, at, visit.person, dry_run=is_dry, run_id=run_id)}")
+    except RunExists as error:  # the form came twice
+        return visit.to(f"/runs/{error.run_id}")
 
 
 def _named(visit: Visit) -> str:

@@ -72,6 +72,16 @@ def test_a_fork_is_a_run_of_its_own_and_what_happened_is_not_repeated(
     assert desk.ledger.audit.verify().ok
 
 
+def test_a_form_that_comes_twice_begins_one_fork(desk: Office, ann: Page) -> None:
+    run, _ = desk.asked("write bob")
+    path, moment = f"/runs/{run.id}/fork", at(ann, run.id, "gate")
+    (once,) = re.findall(r'name="once" value="([^"]+)"', ann.get(path).text)
+    first, again = (ann.post(path, csrf=ann.csrf, at=moment, once=once).headers["location"] for _ in range(2))
+    ann.context.background.wait(first.removeprefix("/runs/"), 600)
+    assert first == again == ann.post(path, csrf=ann.csrf, at=moment, once=once).headers["location"]
+    assert len(desk.ledger.runs.list()) == 2
+
+
 def test_a_fork_that_goes_another_way_does_what_was_approved_in_it(desk: Office, ann: Page, posted: Run) -> None:
     new = fork(ann, posted.id, "gate")
     asked = asked_in(desk, new)
