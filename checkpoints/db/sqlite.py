@@ -1,4 +1,7 @@
-"""The SQLite file that saver and ledger share: whose it is, and how it is opened."""
+"""The SQLite file that saver and ledger share: whose it is, and how it is opened.
+
+What may happen to a file while it is open is found here too, and so this one is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,14 @@ _HARMFUL: Final = {
     *(sqlite3.SQLITE_IOERR_DATA, sqlite3.SQLITE_READONLY_DBMOVED),
 }
 """but not after these of their kinds."""
+_PAGE_BYTES: Final = 4096
+_LEDGER_PAGE_BYTES: Final = 1024
+"""Of a new file, and of one for a ledger: a commit writes whole pages, and a step of a job changes some
+hundred bytes on each of several. What a saver alone keeps may be megabytes, which cost less in large ones."""
+_ledgers: set[Path] = set()
+"""The files of this process's ledgers."""
+_LOG_BYTES: Final = 4 * 2**20
+"""After so many bytes the log is taken over into the file, and how long it stays."""
 _SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
 
@@ -176,7 +187,8 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     try:
         if is_writable:
             # The change to WAL does not wait by itself.
-            _retry_while_busy(partial(_set_pragmas, connection), busy_seconds)
+            page_bytes = _LEDGER_PAGE_BYTES if path in _ledgers else _PAGE_BYTES
+            _retry_while_busy(partial(_set_pragmas, connection, page_bytes), busy_seconds)
     except sqlite3.Error:
         connection.close()
         raise
@@ -305,13 +317,16 @@ def _open_index(name: str) -> int:
     return _indexes.setdefault(name, os.open(name, os.O_RDONLY | os.O_CLOEXEC))
 
 
-def _set_pragmas(connection: Any) -> None:
+def _set_pragmas(connection: Any, page_bytes: int) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
-    if _ask(connection, "page_count") == 0:
-        _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now
+    if _ask(connection, "page_count") == 0:  # both are heeded only now
+        _ask(connection, f"page_size={page_bytes}")
+        _ask(connection, "auto_vacuum=INCREMENTAL")
     if _ask(connection, "journal_mode") != "wal":  # even a needless change would wait for whoever writes
         _ask(connection, "journal_mode=WAL")
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "journal_size_limit=4194304"):
+    pages = _LOG_BYTES // _ask(connection, "page_size")
+    sizes = f"journal_size_limit={_LOG_BYTES}", f"wal_autocheckpoint={pages}"
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", *sizes):
         _ask(connection, pragma)
 
 
@@ -332,6 +347,7 @@ class LedgerFile:
     def __init__(self, path: Path | str, busy_seconds: float) -> None:
         self.name, self._path, self._busy_seconds = str(path), Path(path).absolute(), busy_seconds
         self._whole = self._path
+        _ledgers.add(self._path.resolve())
         self._identity: tuple[int, int] | None = None
 
     @property

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LOST: Final = -1
 _INLINE_IN_HEAD: Final = 640
+_INLINE_IN_ROW: Final = 240
+"""Bytes up to this many stand in the row that is found by its place; small rows lie many to a page."""
 _MANY: Final = 64  # so many channels, and what is not large is kept together
 _INLINE_OF_MANY: Final = 8 * 1024
 
@@ -109,6 +111,13 @@ class Addition(ABC):
         if pieces:
             transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
 
+    def _put_beside(self, transaction: Transaction, thread: int, number: int, body: bytes) -> bytes | int:
+        """What stands for a row's body in the row: itself, or the number of the piece that it is if it is large."""
+        if len(body) <= _INLINE_IN_ROW:
+            return body
+        transaction.execute("INSERT INTO saver_pieces VALUES (?, ?)", (row_id(thread, number), body))
+        return number
+
     @abstractmethod
     def apply(self, transaction: Transaction) -> None:
         """Write the rows."""
@@ -140,6 +149,7 @@ class PutCheckpoint(Addition):
         head, now = self._store(before, rows, memory.seen)
         self._insert(transaction, row, rows)
         place = place_of(self.ns, self.checkpoint_id, self.parent_id, self.run)
+        head = target.codec.encode(head, f"head:{place}")
         transaction.execute(
             "INSERT OR REPLACE INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -148,7 +158,7 @@ class PutCheckpoint(Addition):
                 self.checkpoint_id,
                 self.parent_id,
                 self.run,
-                target.codec.encode(head, f"head:{place}"),
+                self._put_beside(transaction, row.no, row.take_number(), head),
                 target.codec.encode(self.metadata, f"metadata:{place}"),
             ),
         )
@@ -216,7 +226,8 @@ class PutWrites(Addition):
             ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
             place_of_writes(number, self.ns, self.checkpoint_id, self.task_id),
         )
+        held = self._put_beside(transaction, row.no, number, body)
         transaction.execute(
             "INSERT INTO saver_writes VALUES (?, ?, ?, ?, ?, ?)",
-            (row.no, self.ns, self.checkpoint_id, number, self.task_id, body),
+            (row.no, self.ns, self.checkpoint_id, number, self.task_id, held),
         )

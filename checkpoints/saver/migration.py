@@ -29,6 +29,7 @@ from signoff.checkpoints.saver.thread_memory import ThreadMemories
 from signoff.checkpoints.saver.writer import Transaction
 
 FIRST: Final = 1
+_SECOND: Final = 2
 _TABLES: Final = ("saver_threads", "saver_checkpoints", "saver_writes", "saver_pieces")
 _INDEXES: Final = ("saver_threads_by_time", "saver_checkpoints_by_run")
 _OLD: Final = "first_"
@@ -41,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 def bring_up_to_date(connection: sqlite3.Connection, path: Path, codec: RowCodec, busy_seconds: float) -> None:
     """Bring the file up to date, if it is of the first edition or was left half done; any process may go on with it."""
+    if schema.version_of(connection) == _SECOND and can_write(path):  # which had no bodies among the pieces
+        with _writing(connection, busy_seconds):
+            _set_version(connection)
     if schema.version_of(connection) != FIRST and not _is_unfinished(connection):
         return
     if not can_write(path):
@@ -84,6 +88,10 @@ def _set_aside(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'saver_threads'")
     if last is not None:
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('saver_threads', ?)", last)
+    _set_version(connection)
+
+
+def _set_version(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE saver_meta SET value = ? WHERE key = 'schema'", (schema.VERSION,))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from struct import Struct
 from typing import Any, Final, NamedTuple, cast
 
 import ormsgpack
@@ -17,14 +16,23 @@ from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, Pend
 from signoff.checkpoints.db.sqlite import is_there, reading_address, unusable
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.encoding.payload import Payloads
-from signoff.checkpoints.saver.encoding.streams import MARK, Buffer, Stream, load, rows_in
-from signoff.checkpoints.saver.schema import is_present, row_id
+from signoff.checkpoints.saver.encoding.streams import MARK, REFERENCE, Buffer, Stream, load, rows_in
+from signoff.checkpoints.saver.schema import NUMBER_BITS, is_present, row_id
 from signoff.checkpoints.saver.thread_memory import Streams
 
 Head = bytes | list[Any]
 """What stands for bytes: they, or how they begin, how often references are looked up, and references to chunks."""
 
-_COLUMNS = "t.no, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata"
+_HELD = (
+    "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE ifnull((SELECT body FROM saver_pieces WHERE id = {1} + {0}), x'') END"
+)
+"""A body that stands in its row, or is the piece whose number does."""
+_HEAD = _HELD.format("c.head", f"(c.thread << {NUMBER_BITS})")
+_BODY = _HELD.format("w.body", f"(w.thread << {NUMBER_BITS})")
+_IS_WRITTEN_TO = (
+    "EXISTS (SELECT 1 FROM saver_writes w WHERE (w.thread, w.ns, w.checkpoint_id) = (t.no, c.ns, c.checkpoint_id))"
+)
+_COLUMNS = f"t.no, c.ns, c.checkpoint_id, c.parent_id, c.run, {_HEAD}, c.metadata, {_IS_WRITTEN_TO}"
 _NO_TASK = "00000000-0000-0000-0000-000000000000"
 """Under this LangGraph keeps what a caller answers or changes; it is added to, and written anew each time."""
 _ROWS: Final = (
@@ -34,8 +42,6 @@ _NEWEST: Final = " ORDER BY c.checkpoint_id DESC LIMIT 1"
 _NAMED: Final = " AND c.checkpoint_id = ?"
 _RANGE: Final = "SELECT id, body FROM saver_pieces WHERE id BETWEEN ? AND ?"
 _LISTED: Final = "SELECT p.id, p.body FROM json_each(?) wanted CROSS JOIN saver_pieces p ON p.id = wanted.value"
-_MARKED: Final = Struct("<I4sII")
-"""As `REFERENCE`, the mark as bytes."""
 _MOST_HELD: Final = 64 * 2**20
 
 
@@ -49,6 +55,8 @@ class Row(NamedTuple):
     values: Head
     rest: Head
     metadata: Buffer
+    is_written_to: bool
+    """Whether tasks wrote something beside it."""
 
 
 class Stored(NamedTuple):
@@ -87,7 +95,7 @@ class Pieces:
     def __init__(self, connection: sqlite3.Connection, codec: RowCodec, name: str) -> None:
         self.connection, self._codec, self._name = connection, codec, name
         self.thread = 0
-        self._rows: dict[int, tuple[bytes, memoryview]] = {}
+        self._rows: dict[int, memoryview] = {}
         self._held = 0
 
     def bodies(self, heads: Iterable[Head]) -> list[bytes]:
@@ -129,11 +137,11 @@ class Pieces:
         return found
 
     def _chunks(self, references: bytes) -> list[memoryview]:
-        chunks, rows = [], self._rows
-        for number, mark, start, size in _MARKED.iter_unpack(references):
-            found, body = rows[number]
-            chunk = body[start : start + size]
-            if found != mark or len(chunk) != size:
+        chunks, rows, mark_of = [], self._rows, MARK.unpack_from
+        for number, mark, start, size in REFERENCE.iter_unpack(references):
+            row = rows[number]
+            chunk = row[MARK.size + start : MARK.size + start + size]
+            if len(chunk) != size or mark_of(row) != (mark,):
                 raise sqlite3.DatabaseError(f"piece {number} of thread {self._name!r} is another; restore a backup")
             chunks.append(chunk)
         return chunks
@@ -154,8 +162,7 @@ class Pieces:
             found = self.connection.execute(_LISTED, (listed,)).fetchall()
         decode, held = self._codec.decode, self._rows
         for identity, body in found:
-            plain = decode(body, identity - base)
-            held[identity - base] = plain[: MARK.size].tobytes(), plain[MARK.size :]
+            held[identity - base] = decode(body, identity - base)
             self._held += len(body)
         if len(found) != len(wanted):
             missing = min(wanted.difference(held))
@@ -181,11 +188,11 @@ class ThreadReader:
         found = self._connection.execute(_ROWS + condition, values).fetchone()
         if found is None:
             return None
-        self.pieces.thread, ns, checkpoint_id, parent_id, run, head, metadata = found
+        self.pieces.thread, ns, checkpoint_id, parent_id, run, head, metadata, is_written_to = found
         place = place_of(ns, checkpoint_id or "", parent_id, run)
         entries, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
         metadata = self._codec.decode(metadata, f"metadata:{place}")
-        return Row(self.pieces.thread, ns, checkpoint_id or "", parent_id, entries, rest, metadata)
+        return Row(self.pieces.thread, ns, checkpoint_id or "", parent_id, entries, rest, metadata, bool(is_written_to))
 
     def metadata(self, row: Row) -> Any:
         return self._payloads.unpack_facts(row.metadata)
@@ -194,7 +201,7 @@ class ThreadReader:
         """All of a checkpoint."""
         values, rest = self.pieces.bodies((row.values, row.rest))
         entries, plain = ormsgpack.unpackb(values)
-        writes = self._writes(row.thread, row.ns, row.checkpoint_id)
+        writes = self._writes(row.thread, row.ns, row.checkpoint_id) if row.is_written_to else []
         bodies = self.pieces.bodies([*entries.values(), *[head for *_, head in writes]])
         channels = dict(zip(entries, bodies, strict=False))
         written = [(task, name, body) for (task, name, _), body in zip(writes, bodies[len(entries) :], strict=True)]
@@ -252,7 +259,11 @@ class ThreadReader:
         """The numbers of all pieces of the thread's checkpoints, and of all writes."""
         found = self._connection.execute("SELECT no FROM saver_threads WHERE name = ?", (self._thread,)).fetchone()
         self.pieces.thread = no = found[0]
-        numbers: set[int] = set()
+        held = [
+            f"SELECT {body} FROM saver_{table} WHERE thread = ? AND typeof({body}) = 'integer'"
+            for table, body in (("checkpoints", "head"), ("writes", "body"))
+        ]
+        numbers = {number for (number,) in self._connection.execute(" UNION ALL ".join(held), (no, no))}
         places = "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE thread = ?"
         for ns, checkpoint_id in self._connection.execute(places, (no,)).fetchall():
             if (row := self.find(ns, checkpoint_id)) is not None:
@@ -271,7 +282,7 @@ class ThreadReader:
         second: a mixture would be the work of nobody, and LangGraph cannot go on from one that names a channel twice.
         """
         query = (
-            "SELECT number, task_id, body FROM saver_writes WHERE thread = ? AND ns = ? AND checkpoint_id = ?"
+            f"SELECT number, task_id, {_BODY} FROM saver_writes w WHERE thread = ? AND ns = ? AND checkpoint_id = ?"
             " ORDER BY number"
         )
         found: dict[tuple[str, int], tuple[str, int, str, Head, str]] = {}

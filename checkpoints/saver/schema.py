@@ -11,7 +11,7 @@ from typing import Final
 
 from signoff.checkpoints.errors import DatabaseVersion
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised with every change of these tables."""
 
 NUMBER_BITS: Final = 32
@@ -34,7 +34,7 @@ TABLES: Final = {
         checkpoint_id TEXT NOT NULL,
         parent_id TEXT,
         run BLOB,                              -- a digest of the run's id
-        head BLOB NOT NULL,
+        head BLOB NOT NULL,                    -- or the number of the piece that it is; so is a body of writes
         metadata BLOB NOT NULL,
         PRIMARY KEY (thread, ns, checkpoint_id)
     ) WITHOUT ROWID""",

@@ -39,6 +39,8 @@ FoundT = TypeVar("FoundT")
 _MOST_IDLE = 4
 _SHARED_MEMORY: Final = (3, 36)
 """The version of SQLite since which several connections may use one database in memory."""
+_CACHE: Final = "PRAGMA cache_size = -8000"
+"""Kilobytes of a file that the writer's connection holds, which is read with, too: states of a few megabytes."""
 _numbers = count(1)
 
 
@@ -348,4 +350,5 @@ def _connect_writer(place: Place, check: Callable[[], None]) -> WriterConnection
     connection = place.connect()
     if isinstance(place, FilePlace):  # in memory even a commit waits for those who read
         set_patience(connection, 0)
+        connection.execute(_CACHE)
     return WriterConnection(connection, check)

@@ -52,9 +52,7 @@ def empty_log(database: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [100, 2000])
-def test_a_job_of_three_agents_writes_no_more_than_it_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+def test_a_job_of_three_agents_writes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     database = tmp_path / "signoff.db"
     monkeypatch.setenv("SIGNOFF_PRICES", '{"scripted": {"input": 1, "output": 4}}')
     monkeypatch.setattr(reservations, "_LONGEST_ALONG", 3600.0)  # however long the machine takes for a step
@@ -81,5 +79,5 @@ def test_a_job_of_three_agents_writes_no_more_than_it_did(
             team = Team(name="press", agents=agents, ledger=ledger, budget="$1")
             asyncio.run(play(team.compile(checkpointer=saver)))
             assert ledger.audit.verify().ok
-    # How many pages are touched varies with where rows fall in them: the least of them tells, 482 thousand before.
-    assert min(found[2:]).bytes < 460_000, found
+    # How many pages are touched varies with where rows fall in them: the least of them tells.
+    assert min(found[2:]).bytes < 175_000, found

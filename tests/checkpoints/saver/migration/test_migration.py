@@ -20,6 +20,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import Checkpoint
 
+from signoff.checkpoints.saver import commands
 from signoff.checkpoints.saver.rows import list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, ThreadHeld
@@ -143,6 +144,45 @@ def test_a_sealed_file_is_brought_up_to_date_with_its_key(tmp_path: Path) -> Non
     with SqliteCheckpointer(path, key=KEY) as saver:
         assert everything(saver) == expected(tmp_path, fill_little, KEY)
         assert saver.check() == []
+
+
+def test_a_file_whose_rows_hold_all_of_their_bytes_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "saver.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(commands, "_INLINE_IN_ROW", 1 << 30)
+        with SqliteCheckpointer(path) as saver:
+            fill(saver)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert set(kinds_of_heads(connection)) == {"blob"}
+        connection.execute("UPDATE saver_meta SET value = 2 WHERE key = 'schema'")
+    with SqliteCheckpointer(path) as saver:
+        assert everything(saver) == expected(tmp_path, fill)
+        assert saver.stats().schema == 3
+        config = saver.put(at("talk", "1f1"), made("1f2", messages=[HumanMessage("go on")]), {}, {})
+        saver.put(config, made("1f3", numbers=list(range(90))), {}, {})
+        saver.delete_for_runs(["run 1"])
+        saver.copy_thread("talk", "copy")
+        saver.prune(["talk"])
+        found = saver.get_tuple(at("talk"))
+        assert found is not None
+        assert found.checkpoint["channel_values"] == {"numbers": list(range(90))}
+        assert len(list(saver.list(at("copy")))) == STEPS - 4 + 3
+        assert saver.check() == []
+    with closing(sqlite3.connect(path)) as connection:
+        assert set(kinds_of_heads(connection)) == {"blob", "integer"}
+        connection.execute(
+            "DELETE FROM saver_pieces WHERE id & 0xFFFFFFFF = (SELECT max(head) FROM saver_checkpoints"
+            " WHERE typeof(head) = 'integer')"
+        )
+        connection.commit()
+    with SqliteCheckpointer(path) as saver, pytest.raises(DatabaseUnusable, match="damaged"):
+        saver.get_tuple(at("talk"))
+
+
+def kinds_of_heads(connection: sqlite3.Connection) -> list[str]:
+    return [kind for (kind,) in connection.execute("SELECT typeof(head) FROM saver_checkpoints")]
 
 
 def test_a_copy_is_kept_as_the_file_was_and_threads_keep_their_times(path: Path) -> None:
