@@ -42,7 +42,13 @@ def test_hosted_ci_runs_the_one_command_that_every_change_must_pass() -> None:
 def test_a_release_is_built_twice_checked_without_the_checkout_and_published_with_attestations() -> None:
     release = read(ROOT / ".github" / "workflows" / "release.yml")
     said = json.dumps(release)
-    for needed in ("SOURCE_DATE_EPOCH", "cmp dist/*.whl", "twine check --strict", "signoff new trial", "signoff run report"):
+    for needed in (
+        "SOURCE_DATE_EPOCH",
+        "cmp dist/*.whl",
+        "twine check --strict",
+        "signoff new trial",
+        "signoff run report",
+    ):
         assert needed in said
     assert release["jobs"]["publish"]["permissions"] == {"id-token": "write"}
     assert "id-token" not in json.dumps(release["jobs"]["build"])
