@@ -12,6 +12,7 @@ from signoff.checkpoints import today
 from signoff.checkpoints.ledger import Person
 from signoff.desk.errors import NotThere
 from signoff.desk.web.context import Visit, address_of, deed, entry_number, for_all, managed, query_of, screen
+from signoff.error_base import SettingsError
 from signoff.graphs.errors import BadAnswer
 from signoff.tools.errors import UnknownMemory
 from signoff.tools.memory import Memory, Remembered
@@ -35,7 +36,11 @@ def audit(visit: Visit) -> Response:
 def verify(visit: Visit) -> Response:
     """Read the whole log, and say whether it is what was written."""
     head = visit.form.get("head", "").strip()
-    return _show(visit, found=visit.ledger.audit.verify(*([head] if head else [])), head=head)
+    try:
+        found = visit.ledger.audit.verify(*([head] if head else []))
+    except SettingsError:
+        raise BadAnswer(f"{head!r:.80} is no head. It is NUMBER:HASH, as this page shows the one of now.") from None
+    return _show(visit, found=found, head=head)
 
 
 def _show(visit: Visit, **values: Any) -> Response:

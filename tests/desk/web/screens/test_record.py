@@ -41,7 +41,9 @@ def test_the_whole_log_is_checked_on_the_page(desk: Any, ann: Any) -> None:
     said = text_of(ann.post("/audit", csrf=ann.csrf).text)
     assert "Something is wrong with the log" in said
     assert "decided_by" in said
-    assert "is no head" in text_of(ann.post("/audit", csrf=ann.csrf, head="nonsense").text)
+    for head in ("nonsense", "0" * 64):
+        refused = ann.post("/audit", csrf=ann.csrf, head=head)
+        assert (refused.status_code, "is no head" in text_of(refused.text)) == (422, True)
 
 
 def test_people_are_shown_with_their_roles_and_how_they_get_in_and_no_secret(desk: Any, ann: Any) -> None:
