@@ -231,10 +231,6 @@ def fork(
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    """Begin a new run as this one stood at a step of it: decisions are asked anew, what happened is not repeated.
-
-    Without --at it lists the steps at which a fork can begin.
-    """
     settings, console = load_settings(), Console(stderr=True)
     ledger = existing_ledger(settings, f"run {run!r}")
     record = ledger.runs.get(run)
