@@ -27,13 +27,14 @@ MARK: Final = Struct("<I")
 
 INLINE_BYTES: Final = 320
 """Bytes up to this many stand in whatever holds them."""
-_INLINE_LIST: Final = 16 * REFERENCE.size
+_INLINE_LIST: Final = 32 * REFERENCE.size
 _ROW_BYTES: Final = 256 * 1024
 _OWN_ROW: Final = 4096  # so much that is new of one value has rows of its own: they go when the value goes
 _LARGE_PART: Final = 32 * 1024
 _LIST_BITS: Final = 8
 _SMALL_BITS: Final = 9
 _SMALL_BODY: Final = 8 * 1024
+_TEXT_CODES: Final = (0xDA, 0xDB)
 _LEAST_SHARED: Final = 16  # of that many bytes at least one was there before, or looking was in vain
 _LONGEST_REST: Final = 64
 _CHUNK_MEMORY: Final = 57 + REFERENCE.size
@@ -171,7 +172,7 @@ def store(parts: Sequence[bytes], before: Stream | None, rows: NewRows, seen: Se
     else:
         view = memoryview(parts[0])
         lead = b"" if bits else bytes(view[: _header_bytes(parts[0])])
-        front, back, bodies = _cut_changed(view, len(lead), before, bits or _grain(view))
+        front, back, bodies = _cut_changed(view, len(lead), before, bits or _grain(view, len(view)))
         digests = [xxh3_128_digest(body, _seed) for body in bodies]
     made, stored = _join(whole, lead, _Change(front, back, digests, bodies), before, rows, seen)
     if before is not None and len(parts) == 1 and not bits:
@@ -243,7 +244,7 @@ def _without_large(parts: Sequence[bytes]) -> Sequence[Buffer]:
         return parts
     bodies: list[Buffer] = []
     for part in parts:
-        bodies += [part] if len(part) <= _LARGE_PART else _cut(memoryview(part), 0, len(part), _grain(part))
+        bodies += [part] if len(part) <= _LARGE_PART else _cut(memoryview(part), 0, len(part), _grain(part, len(part)))
     return bodies
 
 
@@ -271,6 +272,8 @@ def _cut_changed(view: memoryview, start: int, before: Stream | None, bits: int)
     if before.resting:
         return 0, 0, [view[at : at + _ROW_BYTES] for at in range(start, stop, _ROW_BYTES)]
     lengths, old = before.lengths(), before.digests
+    if bits > _grain(view, sum(lengths)):  # it grew: in fewer, larger chunks it is read sooner
+        return 0, 0, _cut(view, start, stop, bits)
     front = back = 0
     for digest, length in zip(old, lengths, strict=True):
         if start + length > stop or xxh3_128_digest(view[start : start + length], _seed) != digest:
@@ -293,8 +296,10 @@ def _header_bytes(body: bytes) -> int:
     return {0xC5: 4, 0xC6: 6, 0xDA: 4, 0xDB: 6, 0xDC: 4, 0xDD: 6, 0xDE: 4, 0xDF: 6}.get(body[1], 2)
 
 
-def _grain(body: Buffer) -> int:
-    return _SMALL_BITS if len(body) < _SMALL_BODY else min(max(len(body).bit_length() - 4, 11), 14)
+def _grain(body: Buffer, size: int) -> int:
+    """The bits of chunks of a value that begins so and has so many bytes: a text is mostly added to, at its end."""
+    coarseness = 3 if body[1] in _TEXT_CODES else 4
+    return _SMALL_BITS if size < _SMALL_BODY else min(max(size.bit_length() - coarseness, 11), 14)
 
 
 _BLOCK: Final = 16 * 1024

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,20 @@ def test_what_was_just_put_is_not_read_from_the_file_again(tmp_path: Path, key: 
             assert found.checkpoint["channel_values"] == {"text": text}
             if step:
                 assert bytes_read() - before < 100_000
+
+
+def test_a_text_that_grew_is_read_from_few_pieces(tmp_path: Path) -> None:
+    dice = random.Random(5)
+    with SqliteCheckpointer(tmp_path / "saver.db") as saver:
+        config, text = CONFIG, ""
+        for _ in range(60):
+            text += dice.randbytes(500).hex()
+            config = saver.put(config, holding(text=text), {}, {})
+        saver.prune(["t"])
+        found = saver.get_tuple(CONFIG)
+        assert found is not None
+        assert found.checkpoint["channel_values"] == {"text": text}
+        assert saver.stats().pieces <= 10  # 24 if its chunks had stayed as small as they were at first
 
 
 @dataclasses.dataclass
