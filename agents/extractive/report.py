@@ -21,7 +21,7 @@ from signoff.wording import counted
 _LONGEST_TITLE = 120
 _LONGEST_SHORT, _SHORTEST_CELL = 320, 20
 _MOST_CELLS, _MOST_HEADINGS = 2, 2
-_FEWEST, _LEAST = 2, 0.5
+_FEWEST, _LEAST = 2, 0.4
 """Words of the question, and share of them, that a sentence has if it is the short answer."""
 _AMOUNT = re.compile(r"\bhow (?:long|many|much|often|old|far|soon|high|large|big)\b", re.IGNORECASE)
 _NUMBER = re.compile(

@@ -53,7 +53,8 @@ def gather(task: Task, sources: Library) -> Evidence:
         else:
             unmet.append(asked)
     shown = shown if sure else _distinct(found, NEAREST)
-    quotes = tuple(quote_of(number, one, sources) for number, one in enumerate(_reading_order(shown), 1))
+    read = _carried_on(_reading_order(shown), sources)
+    quotes = tuple(quote_of(number, one, sources) for number, one in enumerate(read, 1))
     matched = len({quote.source for quote in quotes})
     kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
     task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
@@ -124,6 +125,17 @@ def _reading_order(shown: Sequence[Passage]) -> list[Passage]:
     first, rest = list(shown[:NEAREST]), shown[NEAREST:]
     order = list(dict.fromkeys(one.source for one in [*first[:0:-1], *rest]))
     return first + sorted(rest, key=lambda one: order.index(one.source))
+
+
+def _carried_on(shown: Sequence[Passage], sources: Library) -> list[Passage]:
+    """The passages, and after each of the best what it ends with a colon before: the table that it introduces."""
+    read: list[Passage] = []
+    for at, one in enumerate(shown):
+        read.append(one)
+        if at < NEAREST and one.text.endswith(":"):
+            later = (other for other in sources.passages_of(one.source) if other.start > one.start)
+            read += [other for other in list(later)[:1] if other.heading == one.heading and other.kind == "table"]
+    return list({(one.source, one.start): one for one in read}.values())
 
 
 def quote_of(number: int, passage: Passage, sources: Library) -> Quote:

@@ -259,3 +259,15 @@ def test_what_has_far_less_of_the_question_is_left_out(library: Callable[..., So
     assert sorted(found("Who pays the water of a house to the city?", sources)) == near
     several = found("Who pays the water of a house? Who paints the tower? Who owns the garage?", sources)
     assert set(several).intersection(far)
+
+
+def test_a_passage_that_ends_with_a_colon_is_followed_by_the_table_that_it_introduces(
+    library: Callable[..., Sources],
+) -> None:
+    fares = "The fare of a crossing depends on the season, and the office sells tickets at these prices:"
+    table = "| When | Kroner |\n| --- | --- |\n| summer | 95 |\n| winter | 60 |"
+    sources = library(fares=f"# Fares\n\n{fares}\n\n{table}\n\n# Dogs\n\nDogs are kept on a leash.\n")
+    texts = found("What does the fare of a crossing depend on?", sources)
+    assert texts[0] == fares
+    assert texts[1].startswith("When: summer; Kroner: 95")
+    assert len(texts) == 2
