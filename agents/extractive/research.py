@@ -22,9 +22,11 @@ SHOWN: Final = 8
 NEAREST: Final = 3
 """Quotes that are shown where nothing was."""
 _FAR_LESS, _LESS = 0.4, 0.7
-"""Shares of the words that the best has, below which one of the first, and what comes after them, only shows that the
-documents say no more; of a question of several parts each passage answers one.
+"""Shares of the words that the best has, below which a passage shows that the documents say no more: of a question of
+several parts, of which each passage answers one, or of few words; and of others.
 """
+_MANY: Final = 3
+"""Words of a question of which a share can tell what is far: with fewer, a passage has one of two."""
 _OF_A_LOG: Final = 0.3
 """Share of the best rank that release notes lose: they have every word there is, and seldom explain one."""
 _REPEATED: Final = 0.8
@@ -41,7 +43,8 @@ def gather(task: Task, sources: Library) -> Evidence:
     parts, sides = parts_of(task.goal), sides_of(task.goal)
     found = _ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal)
     several = parts if len(parts) > 1 else ()
-    shown = _distinct(_near_the_best(found, _FAR_LESS if several or sides else _LESS), SHOWN)
+    least = _FAR_LESS if several or sides or len(words_of(task.goal)) < _MANY else _LESS
+    shown = _distinct(_near_the_best(found, least), SHOWN)
     sure = may_answer(found) or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
@@ -84,9 +87,9 @@ def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
 
 
 def _near_the_best(found: Sequence[Passage], least: float) -> list[Passage]:
-    """The first, and what has not far less of the question than the best of them; `least` is for what comes late."""
+    """The first, and what has not far less of the question than the best of them."""
     best = max((one.share for one in found[:NEAREST]), default=0.0)
-    return [one for at, one in enumerate(found) if not at or one.share >= (_FAR_LESS if at < NEAREST else least) * best]
+    return [one for at, one in enumerate(found) if at < NEAREST or one.share >= least * best]
 
 
 def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
