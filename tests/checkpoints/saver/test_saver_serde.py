@@ -152,7 +152,7 @@ def test_what_is_the_same_is_not_written_again(tmp_path: Path) -> None:
         pieces = saver.stats().pieces
         values["text"] = "other"
         put(saver, config, values)
-        assert saver.stats().pieces <= pieces + 2
+        assert saver.stats().pieces <= pieces + 3  # of eight: the text, and what heads the two rows
 
 
 @pytest.mark.parametrize("serde", [Pickling(), Stricter([Hiding])], ids=["pickle", "of ours"])
