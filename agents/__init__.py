@@ -58,5 +58,6 @@ if TYPE_CHECKING:
     from signoff.agents.tracing import Span as Span, act_span as act_span, gate_span as gate_span, run_span as run_span
     from signoff.agents.tracing import set_up as set_up
     from signoff.agents.usage import NO_USAGE as NO_USAGE, Usage as Usage, add_usage as add_usage
+    from signoff.agents.usage import usage_text as usage_text
     from signoff.agents.usage import call_usage as call_usage
 offer(__name__)

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from signoff.agents.run_context import Say
 from signoff.checkpoints.ledger.budgets import NANO
+from signoff.wording import counted
 
 
 class Usage(TypedDict):
@@ -26,6 +27,15 @@ class Usage(TypedDict):
 
 
 NO_USAGE = Usage(calls=0, input_tokens=0, output_tokens=0, cost_usd=0.0, unpriced=0)
+
+
+def usage_text(usage: Usage) -> str:
+    """Tokens and cost in words."""
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    if not usage["calls"]:
+        return "no model calls, $0"
+    cost = f"${usage['cost_usd']:.4f}" if usage["unpriced"] < usage["calls"] else "price unknown"
+    return f"{counted(usage['calls'], 'model call')}, {counted(tokens, 'token')}, {cost}"
 
 
 def add_usage(first: Usage, second: Usage) -> Usage:

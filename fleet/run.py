@@ -5,6 +5,7 @@ Each method stands here a second time for event loops, which is why this file is
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -18,12 +19,22 @@ from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
+from signoff.fleet.buttons import DecisionBox
 from signoff.fleet.cancelling import cancel_run
 from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole, read_state
 from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, RunExists, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
-from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
+from signoff.fleet.notebook import (
+    Show,
+    cell_display,
+    draft_markdown,
+    graph_html,
+    progress_html,
+    run_html,
+    run_markdown,
+)
 from signoff.fleet.standing import Standing, standings
+from signoff.fleet.waiting import Going
 from signoff.graphs import Given, PlanStep, Team
 from signoff.graphs.approval import (
     CONTROLS,
@@ -58,6 +69,7 @@ class RunView:
         self._settings, self._ledger = driver.settings, driver.ledger
         self._values: dict[str, Any] | None = None
         self._shown = self._pending()
+        self._going: Going | None = None
 
     def wait_for_notices(self, seconds: float) -> bool:
         """Give whoever is to be told of this run so long to be told; whether nothing is left to send.
@@ -129,9 +141,9 @@ class RunView:
     @property
     def values(self) -> dict[str, Any]:
         """The state of the graph at its last checkpoint, empty before the first."""
-        if self._values is None:
-            self._values = read_state(self.id, self._settings)
-        return self._values
+        if (values := self._values) is None:  # the run may go on in another thread
+            values = self._values = read_state(self.id, self._settings)
+        return values
 
     @property
     def artifacts(self) -> dict[str, Any]:
@@ -172,8 +184,9 @@ class RunView:
     def _repr_markdown_(self) -> str:
         return f"{self._in_words()}\n\n{draft_markdown(self.artifacts)}"
 
-    def _repr_html_(self) -> str | None:
-        return run_html(self._in_words(), self.artifacts, self._settings.home)
+    def _repr_html_(self) -> str:
+        head = graph_html(self.team, self.plan, self.usage)
+        return run_html(self._in_words(), self.artifacts, self._settings.home, head)
 
     def _in_words(self) -> str:
         """How it stands, and the questions that wait."""
@@ -189,6 +202,56 @@ class RunView:
 
     def _pending(self) -> tuple[Approval, ...]:
         return tuple(self._ledger.approvals.pending(self.id))
+
+    def _asked(self, named: str | Sequence[str] | None) -> list[Approval]:
+        """What this handle last saw asked: a decision is about that, whatever is asked by now."""
+        if not self._shown and named is None:
+            for lapsed in self._ledger.approvals.lapsed(self.id):
+                raise lapsed.already_decided()
+            raise NothingAsked(self.id, self.status)
+        if named is None and len(self._shown) > 1:
+            raise SeveralAsked(self.id, [f"{asked.id} ({asked.action})" for asked in self._shown], len(self.alike()))
+        if named is None:
+            return [self._shown[0]]
+        shown = {asked.id: asked for asked in self._shown}
+        ids = [named] if isinstance(named, str) else list(dict.fromkeys(named))
+        if not ids:
+            raise BadAnswer("No question is named.")
+        found = [shown.get(one) or self._ledger.approvals.get(one) for one in ids]
+        for one in found:
+            if not one.is_of(self.id):
+                raise UnknownApproval(one.id)
+            if one.id not in shown and len(found) == 1:
+                raise one.already_decided()
+        return found
+
+    def _edited(self, asked: Approval, args: Mapping[str, Any] | None) -> dict[str, Any]:
+        return asked.shown if args is None else read_edit(args, asked, self.action_of(asked))
+
+    def _reply(self, asked: Approval, message: str | Mapping[str, Any] | BaseModel) -> str:
+        if asked.is_question:
+            action = self.action_of(asked)
+            return say_reply(read_reply(message, action), action)
+        if not isinstance(message, str):
+            raise BadAnswer(f"{asked.action} is no question: what is said of it is text.")
+        return message
+
+    def _is_over(self) -> bool:
+        """Whether it has ended, or asks somebody something; what is known of it is read anew."""
+        self._values = None
+        status = self.status
+        return status not in ("running", "waiting") or (status == "waiting" and bool(self._pending()))
+
+    def _driven(self) -> Team:
+        self._values = None
+        return self.team
+
+    def _heard(self, event: Event) -> Event:
+        if event.kind == "stands":
+            self._shown = event.approvals
+        elif event.kind == "plan":
+            self._values = None
+        return event
 
 
 class Answering(TypedDict, total=False):
@@ -277,10 +340,37 @@ class Run(RunView):
         """
         try:
             for event in self._driver.stream(self.id, self._driven()):
+                if event.kind == "stands":
+                    self._values = None
                 yield self._heard(event)
         except KeyboardInterrupt as stopped:
             stopped.add_note(f"The run is kept: Run.open({self.id!r}).resume() goes on.")
             raise
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Go on as `resume` does, or look on while another process does, until the run ends or asks a person something.
+
+        In a notebook the cell shows the run while it goes on, and in the end as it stands then. After `timeout` seconds
+        the run goes on in the background, where `wait` finds it again; the process does not stay alive for it.
+        """
+        self._follow(timeout, cell_display())
+
+    def buttons(self, approval: str = "", *, by: str | Person | None = None) -> Any:
+        """A widget for a notebook: what is asked now, or the one of several of this id, with buttons that decide it.
+
+        They call `approve`, `reject` and `respond` about what the widget shows, whatever is asked by then, and go on;
+        what does not count is told there. MissingExtra without ipywidgets.
+        """
+        self._shown = self._pending()
+        asked = self._asked(approval or None)[0]
+
+        def seen() -> Run:
+            handle = copy.copy(self)
+            handle._shown = (asked,)
+            return handle
+
+        question = describe(asked, CONTROLS.get(asked.action) or self.team_of(asked).actions.get(asked.action))
+        return DecisionBox(asked, question, seen, partial(self._follow, None), by=by).box
 
     def approve(self, *, args: Mapping[str, Any] | None = None, reason: str = "", **how: Unpack[Answering]) -> Run:
         """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
@@ -394,39 +484,6 @@ class Run(RunView):
         """`cancel` for an event loop."""
         return await undisturbed(partial(self.cancel, by=by))
 
-    def _asked(self, named: str | Sequence[str] | None) -> list[Approval]:
-        """What this handle last saw asked: a decision is about that, whatever is asked by now."""
-        if not self._shown and named is None:
-            for lapsed in self._ledger.approvals.lapsed(self.id):
-                raise lapsed.already_decided()
-            raise NothingAsked(self.id, self.status)
-        if named is None and len(self._shown) > 1:
-            raise SeveralAsked(self.id, [f"{asked.id} ({asked.action})" for asked in self._shown], len(self.alike()))
-        if named is None:
-            return [self._shown[0]]
-        shown = {asked.id: asked for asked in self._shown}
-        ids = [named] if isinstance(named, str) else list(dict.fromkeys(named))
-        if not ids:
-            raise BadAnswer("No question is named.")
-        found = [shown.get(one) or self._ledger.approvals.get(one) for one in ids]
-        for one in found:
-            if not one.is_of(self.id):
-                raise UnknownApproval(one.id)
-            if one.id not in shown and len(found) == 1:
-                raise one.already_decided()
-        return found
-
-    def _edited(self, asked: Approval, args: Mapping[str, Any] | None) -> dict[str, Any]:
-        return asked.shown if args is None else read_edit(args, asked, self.action_of(asked))
-
-    def _reply(self, asked: Approval, message: str | Mapping[str, Any] | BaseModel) -> str:
-        if asked.is_question:
-            action = self.action_of(asked)
-            return say_reply(read_reply(message, action), action)
-        if not isinstance(message, str):
-            raise BadAnswer(f"{asked.action} is no question: what is said of it is text.")
-        return message
-
     def _decide(self, asked: Sequence[Approval], decision: Callable[[Approval], Decision], how: Answering) -> Run:
         by = how.get("by") or self._settings.user_name
         results = decide_each(self._ledger, asked, decision, lambda one: self.team_of(one).rules, by=by)
@@ -443,14 +500,23 @@ class Run(RunView):
         await undisturbed(decide, quietly)
         return await self.aresume(watch=how.get("watch", look_away)) if how.get("drive", True) else self
 
-    def _driven(self) -> Team:
-        self._values = None
-        return self.team
+    def _follow(self, timeout: float | None, show: Show | None) -> None:
+        def tell(event: Event) -> None:
+            if show is not None:
+                show(f"{progress_html(event)}\n{self._repr_html_()}")
 
-    def _heard(self, event: Event) -> Event:
-        if event.kind == "stands":
-            self._shown = event.approvals
-        return event
+        self._going = going = self._going or Going(self.stream, self._is_over)
+        is_over = True
+        try:
+            is_over = going.wait(timeout, tell if show is not None else None)
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"The run is kept: Run.open({self.id!r}).wait() goes on.")
+            raise
+        finally:
+            if is_over:
+                self._going, self._values, self._shown = None, None, self._pending()
+            if show is not None:
+                show(self._repr_html_())
 
 
 def _read(team: Team, goal: str | Mapping[str, Any] | BaseModel, settings: Settings) -> Given:

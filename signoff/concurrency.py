@@ -104,10 +104,16 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return coming.result()
 
 
-def begin(work: Callable[[], T]) -> Future[T]:
-    """Begin this in a thread that does not keep the process alive, with the caller's context variables."""
+def begin(work: Callable[[], T], cancellation: Cancellation | None = None) -> Future[T]:
+    """Begin this in a thread that does not keep the process alive, with the caller's context variables.
+
+    With a `cancellation` it is that which cancels it, and no longer whatever cancels the caller.
+    """
     coming: Future[T] = Future()
-    threading.Thread(target=copy_context().run, args=(_settle, coming, work), name="signoff call", daemon=True).start()
+    context = copy_context()
+    if cancellation is not None:
+        context.run(_cancellation.set, cancellation)
+    threading.Thread(target=context.run, args=(_settle, coming, work), name="signoff call", daemon=True).start()
     return coming
 
 

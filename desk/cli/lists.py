@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from signoff.agents import NO_USAGE, Usage
+from signoff.agents import NO_USAGE, Usage, usage_text
 from signoff.checkpoints import configured_ledger, redact
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, told_of
@@ -234,7 +234,6 @@ def show(
 
 
 def _show_run(run: str, *, json: bool) -> None:
-    from signoff.desk.cli.live import usage_text
     from signoff.fleet import forked_from, read_state, standings
     from signoff.graphs import TeamState
 
@@ -296,8 +295,6 @@ _ITEMS: Final = 60
 
 def _say_items(console: Console, role: str, rows: Mapping[str, ItemRow]) -> None:
     """What was made of each item of an agent, and what that cost."""
-    from signoff.desk.cli.live import usage_text
-
     listed = table(f"item of {role}", "status", "note", "used")
     for name, found in [*rows.items()][:_ITEMS]:
         used = usage_text(found["usage"]) if found["usage"]["calls"] else ""

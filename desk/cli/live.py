@@ -13,12 +13,12 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from signoff.agents import NO_USAGE, Usage
+from signoff.agents import NO_USAGE, Usage, usage_text
 from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
 from signoff.desk.cli.terminal import say
 from signoff.fleet import Event, Watch
 from signoff.graphs import PlanStep
-from signoff.wording import counted, one_line
+from signoff.wording import one_line
 
 _MARKS = {
     "completed": Text("✓", "green"),
@@ -63,15 +63,6 @@ class Progress:
         cells.append(Text(f"{used} · {time.monotonic() - self.started:.0f} s", "dim"))
         line.add_row(*cells)
         return Group(rows, line)
-
-
-def usage_text(usage: Usage) -> str:
-    """Tokens and cost in words."""
-    tokens = usage["input_tokens"] + usage["output_tokens"]
-    if not usage["calls"]:
-        return "no model calls, $0"
-    cost = f"${usage['cost_usd']:.4f}" if usage["unpriced"] < usage["calls"] else "price unknown"
-    return f"{counted(usage['calls'], 'model call')}, {counted(tokens, 'token')}, {cost}"
 
 
 @contextmanager

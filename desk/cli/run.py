@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.agents import budgets_of, set_up
+from signoff.agents import budgets_of, set_up, usage_text
 from signoff.agents.errors import ModelRefused, UnknownModel, UnknownPrice
 from signoff.agents.models import OFFLINE, CallSettings, choose_model
 from signoff.agents.replay import Cassette
@@ -26,7 +26,7 @@ from signoff.checkpoints.ledger import Approval
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.desk.batches import ask_batch, commands_of
 from signoff.desk.cli.lists import existing_ledger, how_to_answer
-from signoff.desk.cli.live import usage_text, watch_live
+from signoff.desk.cli.live import watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import (

@@ -56,6 +56,8 @@ SHOWN = {
         "pay approved by ann",
         "was already decided: approved by ann",
         "done ('Hana', 70)",
+        "done ('Ida', 65) <p>",
+        "approved by bob",
     ),
     "05_business_teams": (
         "<details><summary>contradiction: ≥ 3.10 / ≥ 3.9</summary>",
@@ -113,6 +115,10 @@ def test_a_notebook_runs_and_shows_what_it_is_about(path: Path, home: Path) -> N
     _skip_without_sandbox(notebook)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(home)}}, config=SOCKETS).execute()
     shown = _outputs(notebook)
+    for live in [cell for cell in notebook.cells if cell.source.endswith("run.wait()")]:
+        (output,) = live.outputs  # what is shown while it goes on is replaced
+        assert "<strong>Run r-" in output["data"]["text/html"]
+        assert "<p>… " not in output["data"]["text/html"]
     assert [expected for expected in SHOWN[path.stem] if expected not in shown] == []
     for name, text in [WRITTEN[path.stem]] if path.stem in WRITTEN else ():
         assert text in (home / name).read_text()

@@ -56,6 +56,7 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
               ("platformdirs",)),
     "mcp": ("from signoff.tools.mcp.session import need_sdk; need_sdk()", ("mcp",)),
     "memory": ("from signoff.tools.memory import Memory; Memory.open()", ("langgraph.store.sqlite",)),
+    "notebook": ("from signoff.fleet.buttons import need_widgets; need_widgets()", ("ipywidgets",)),
     "png": ("from signoff.desk.cli.lists import picture; picture('graph LR')", ("mermaidx",)),
     "postgres": ("from signoff import open_saver; open_saver('postgresql://127.0.0.1/x')", ("psycopg",)),
     "protocols": ("from signoff.desk.protocols.asgi import load_protocol; load_protocol('ag_ui')", ("ag_ui",)),
@@ -67,7 +68,7 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "web": ("from signoff.desk.web.serving import serve; serve()", ("starlette", "starlette.applications")),
 }  # fmt: skip
 """For each extra, what needs it, and the module that is missing then."""
-TOLD_BY_NOTHING = {"dev", "docs", "server", "notebook", "mcp-server"}
+TOLD_BY_NOTHING = {"dev", "docs", "server", "mcp-server"}
 """Extras that bring programs of others, which signoff does not import, or another version in place of one of these."""
 
 
