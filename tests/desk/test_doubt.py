@@ -108,6 +108,15 @@ def test_a_notebook_shows_the_exact_calls_and_they_do_what_they_say(doubt: Any) 
     assert (run.status, clinic.PAID) == ("done", ["ann"])
 
 
+def test_the_buttons_of_an_unknown_outcome_are_the_ways_to_settle_it(doubt: Any) -> None:
+    run, _ = doubt
+    box = run.buttons()
+    _question, *ways, _said = box.children
+    assert [way.description[:20] for way in ways] == [way.means[:20] for way in run.asked.ways]
+    ways[1].click()  # it did not happen: it is called again
+    assert (run.status, clinic.PAID) == ("done", ["ann"])
+
+
 def test_the_command_that_is_named_does_what_it_says(signoff: Any, doubt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = doubt
     said = signoff("edit", asked, "--set", "happened=no")

@@ -394,6 +394,19 @@ def test_a_program_and_a_notebook_answer_it(ledger: Ledger, home: Path) -> None:
     assert (run.status, run.artifact(Other).text, run.artifact(Chosen).which) == ("done", "back painted", "back")
 
 
+def test_the_buttons_of_a_question_answer_it(ledger: Ledger, home: Path) -> None:
+    more = (Agent(role="painter", needs=(Chosen,), gives=Other, function=painter),)
+    run = Run.start(Asker(ledger, ask_person(form=Chosen), more=more).team, "paint the door")
+    box = run.buttons()
+    answer, press = box.children[1].children
+    answer.value = '{"which": "side"}'
+    press.click()
+    assert "Input should be" in box.children[-1].value
+    answer.value = '{"which": "back"}'
+    press.click()
+    assert (run.status, run.artifact(Other).text) == ("done", "back painted")
+
+
 def test_what_is_said_of_an_action_is_text(ledger: Ledger, home: Path) -> None:
     @tool(risk="external")
     def paint(which: str) -> None:
