@@ -226,8 +226,7 @@ def diff(before: Any, now: Any, most: int = 64_000) -> Markup:
 def _differing(old: list[str], new: list[str]) -> list[str]:
     """The lines that differ, as a patch has them."""
     if len(old) + len(new) > _HELD:
-        begin = _same(old, new)
-        end = _same(old[begin:][::-1], new[begin:][::-1])
+        begin, end = _ends(old, new)
         old, new = old[begin : len(old) - end], new[begin : len(new) - end]
         if len(old) + len(new) > _HELD:
             pairs = zip_longest(old, new)
@@ -245,8 +244,7 @@ def _narrowed(lines: Sequence[str]) -> list[str]:
     for place in range(len(found) - 1):
         old, new = found[place : place + 2]
         if old[:1] == "-" and new[:1] == "+" and max(len(old), len(new)) > _LONG_LINE:
-            begin = _same(old[1:], new[1:])
-            end = _same(old[1 + begin :][::-1], new[1 + begin :][::-1])
+            begin, end = _ends(old[1:], new[1:])
             found[place], found[place + 1] = (_window(line, begin, end) for line in (old, new))
     return found
 
@@ -257,6 +255,12 @@ def _window(line: str, begin: int, end: int) -> str:
     start = f"… {before:,} characters …" if before else ""
     rest = f"… {after:,} characters …" if after else ""
     return f"{line[0]}{start}{line[1 + before : len(line) - after]}{rest}"
+
+
+def _ends(one: Sequence[Any], other: Sequence[Any]) -> tuple[int, int]:
+    """How much of the beginnings of two texts, or lists, is the same, and how much of the ends after it."""
+    begin = _same(one, other)
+    return begin, _same(one[begin:][::-1], other[begin:][::-1])
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> int:
