@@ -16,19 +16,17 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from signoff.agents import NO_USAGE, Usage, usage_text
 from signoff.checkpoints import configured_ledger, redact
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, told_of
 from signoff.desk.cli.terminal import TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
 from signoff.desk.errors import NoDatabase
 from signoff.error_base import MissingExtra, SettingsError
-from signoff.graphs.approval import cautions_of
-from signoff.graphs.teams import is_own, team_graph
 from signoff.settings import Settings, load_settings, was_made
 from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
+    from signoff.agents import Usage
     from signoff.fleet import Standing
     from signoff.graphs import ItemRow
     from signoff.tools import Action
@@ -86,6 +84,7 @@ def approvals(
         say(console, str(lapsed.already_decided()), "yellow")
     for asked in pending:
         from signoff.desk.cli.question import what_is_asked
+        from signoff.graphs.approval import cautions_of
 
         expires = f", open until {moment(asked.expires_at)}" if asked.expires_at else ""
         because = f": {asked.reason if asked.ways else short(asked.reason)}" if asked.reason else ""
@@ -234,6 +233,7 @@ def show(
 
 
 def _show_run(run: str, *, json: bool) -> None:
+    from signoff.agents import usage_text
     from signoff.fleet import forked_from, read_state, standings
     from signoff.graphs import TeamState
 
@@ -295,6 +295,8 @@ _ITEMS: Final = 60
 
 def _say_items(console: Console, role: str, rows: Mapping[str, ItemRow]) -> None:
     """What was made of each item of an agent, and what that cost."""
+    from signoff.agents import usage_text
+
     listed = table(f"item of {role}", "status", "note", "used")
     for name, found in [*rows.items()][:_ITEMS]:
         used = usage_text(found["usage"]) if found["usage"]["calls"] else ""
@@ -410,6 +412,8 @@ def _say_input(console: Console, record: RunRecord) -> None:
 
 def _usage(ledger: Ledger, record: RunRecord, state: Mapping[str, Any]) -> Usage:
     """What the run used: the ledger books each call at once, the state only those of steps that came to an end."""
+    from signoff.agents import NO_USAGE, Usage
+
     known: Usage = state.get("usage") or NO_USAGE
     booked = next(iter(ledger.spending.by("run", record.id)), None)
     if booked is None or booked.calls <= known["calls"]:
@@ -435,6 +439,7 @@ def graph(
     json: Json = False,
 ) -> None:
     from signoff.desk.team_options import open_team
+    from signoff.graphs.teams import is_own, team_graph
 
     own = open_team(team, load_settings()).team if is_own(team) else None
     drawing = (own.graph() if own is not None else team_graph(team)).compile().get_graph()

@@ -41,6 +41,11 @@ TEAMS = {
 }
 
 
+def is_own(team: str) -> bool:
+    """Whether this names a module, not a ready-made team."""
+    return ":" in team or team.endswith(".py")
+
+
 def takes_input(name: str) -> bool:
     """Whether this is a ready-made team that declares an input, so that its runs have options of its own."""
     return name in TEAMS and TEAMS[name].takes_input

@@ -85,11 +85,6 @@ class _Place:
         return specs
 
 
-def is_own(team: str) -> bool:
-    """Whether this names a module, not a ready-made team."""
-    return ":" in team or team.endswith(".py")
-
-
 def load_team(named: str, settings: Settings) -> TeamModule:
     """The team that somebody names, or that what is named makes; NotImportable says what is wrong with it."""
     place = _place_of(named)

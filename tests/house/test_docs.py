@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import warm
 
 from signoff.errors import SandboxMissing
 from signoff.tools.sandbox.backends import open_backend
@@ -63,7 +64,7 @@ def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, home: P
         skip_without_sandbox()
     (home / "docs").symlink_to(ROOT / "docs")
     (home / "page.py").write_text("\n".join(code), encoding="utf-8")
-    done = subprocess.run([sys.executable, "page.py"], cwd=home, capture_output=True, text=True)
+    done = warm.run([sys.executable, "page.py"], cwd=home, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     promised = "".join(text for (before, _), (kind, text) in pairwise(found) if kind == "text" and before == "python")
     assert done.stdout == promised
