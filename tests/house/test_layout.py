@@ -10,11 +10,13 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import signoff
+from signoff.checkpoints.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE = {"tests", "notebooks", "benchmarks", "docs", "examples", "src", "build", "dist"}
@@ -160,6 +162,24 @@ def test_importing_signoff_loads_no_graph_engine_and_no_provider() -> None:
         "sqlalchemy",
     }
     assert loaded & heavy == set()
+
+
+def test_commands_that_look_at_the_ledger_load_no_graph_engine(home: Path) -> None:
+    with closing(Ledger(home / ".signoff" / "signoff.db")) as ledger:
+        ledger.runs.begin("r-1", 1, team="office", goal="pay ann", requested_by="joe")
+    code = """
+import sys
+from signoff.desk.cli.app import build
+for words in ("runs", "approvals", "people", "costs", "audit verify", "notify"):
+    try:
+        build()(words.split())
+    except SystemExit as ended:
+        assert not ended.code, words
+print({"langgraph", "langchain_core", "langsmith"} & sys.modules.keys() or "none of them")
+"""
+    told = run_python(code, home, NO_COLOR="1")
+    assert "r-1" in told
+    assert told.endswith("none of them\n")
 
 
 def test_public_names_are_sorted_few_and_all_there() -> None:

@@ -353,7 +353,7 @@ def edit_at(place: Any, how: int) -> None:
     # A `TypedDict` in a message may have lost a key that its class needs; upstream's serializer keeps it all the same.
 
 
-EDITS = given(
+AT_RANDOM = given(
     size=st.integers(1, 40),
     steps=st.lists(
         st.tuples(st.lists(st.tuples(SEEDS, SEEDS), max_size=4), SEEDS, st.sampled_from(["same", "copied", "read"])),
@@ -364,12 +364,12 @@ EDITS = given(
 
 
 def test_edits_in_place_at_random_places_are_saved() -> None:
-    settings(deadline=None, max_examples=10)(EDITS(edit_and_compare))()
+    settings(deadline=None, max_examples=10)(AT_RANDOM(edit_and_compare))()
 
 
 @pytest.mark.hunt
 def test_many_edits_in_place_at_random_places_are_saved(part: Part) -> None:
-    settings(deadline=None, max_examples=part.number(500))(EDITS(edit_and_compare))()
+    settings(deadline=None, max_examples=part.number(500))(AT_RANDOM(edit_and_compare))()
 
 
 def edit_and_compare(size: int, steps: list[tuple[list[tuple[int, int]], int, str]]) -> None:
