@@ -33,6 +33,7 @@ FOR_MAKE = ("ARGS", "PYTHON")
 CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")
 SETTLED_BY = ("pyproject.toml", "constraints.txt")
+ROOM_KB = 6_000_000  # free memory from which on the tests' files are kept there
 WORKERS = min(8, (os.cpu_count() or 2) + 2)  # more than cores: tests wait for the processes that they start
 
 
@@ -72,7 +73,10 @@ def test_long(args: list[str]) -> int:
     # They start hundreds of processes: what these import is compiled once, out of the tree.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(VENV / "compiled")
-    return follow([tool("pytest"), "-q", "-n", str(WORKERS), "--dist", "worksteal", *args])
+    with tempfile.TemporaryDirectory(prefix="signoff-", dir=memory_folder(), ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o711)  # PostgreSQL runs as another user where this one is root
+        os.environ["TMPDIR"] = folder
+        return follow([tool("pytest"), "-q", "-n", str(WORKERS), "--dist", "worksteal", *args])
 
 
 def real(args: list[str]) -> int:
@@ -221,6 +225,16 @@ def in_turn(*commands: list[str]) -> int:
         if code:
             return code
     return 0
+
+
+def memory_folder() -> str | None:
+    """A folder in memory, where there is plenty: tests make thousands of databases, and keep none of them."""
+    try:
+        free = re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+        kilobytes = min(int(free[1]) if free else 0, shutil.disk_usage("/dev/shm").free // 1024)
+    except OSError:
+        return None
+    return "/dev/shm" if kilobytes > ROOM_KB and os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 
 def tool(name: str) -> str:
