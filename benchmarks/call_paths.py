@@ -129,6 +129,8 @@ class Recorder:
                 time.sleep(0.1)  # other threads end what they began
         finally:
             self.path = None
+        if not path.calls:
+            raise LookupError(f"Nothing was called on the way {name!r}{within and f': is there no {within} any more?'}")
         self.ways.append(path)
 
     @contextmanager
@@ -189,7 +191,7 @@ def do_an_action(recorder: Recorder, folder: Path) -> None:
         graph = Team(agents=[clerk], policy=Policy({"pay": "allow"}), ledger=ledger).compile()
         for turn in range(WARM):
             graph.invoke({"goal": "pay"}, {"configurable": {"thread_id": f"warm-{turn}"}})
-        with recorder.recorded("act to effect", within="build_act.<locals>.act"):
+        with recorder.recorded("act to effect", within="_Acts.act"):
             done = graph.invoke({"goal": "pay"}, {"configurable": {"thread_id": "counted"}})
         assert [outcome["status"] for outcome in done["outcomes"]] == ["done"]
 

@@ -195,7 +195,7 @@ class ChainModel:
         self, payer: Payer, request: ModelRequest, most: int, deadline: float
     ) -> tuple[Hold, float, int]:
         """Hold the worst case: the hold, the seconds that the call may take, and the tokens of its answer."""
-        account = payer.account
+        account, scopes = payer.account, payer.scopes
         budgets, own, timeout = payer.ledger.budgets, account.budgets.get("call"), self.settings.timeout
         if own is not None and own.is_limited:
             scope = Scope(f"call:{account.run_id}/{account.role}", own)
@@ -204,7 +204,7 @@ class ChainModel:
         answers = request.options.get("n")
         times = answers if isinstance(answers, int) and answers > 1 else 1
         worst = worst_case(self.price, size=request.size, most=most * times, seconds=timeout)
-        whose, scopes = {"run_id": account.run_id, "role": account.role, "team": account.team}, payer.scopes
+        whose = {"run_id": account.run_id, "role": account.role, "team": account.team}
         patience = max(deadline - time.monotonic(), 1.0)  # for the budget, and for a turn after that
         call = {**whose, "model": self.name, "endpoint": self.endpoint, "tier": self.tier}
         most_seconds = 2 * patience + timeout + _GRACE

@@ -6,6 +6,7 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.checkpoints import configured_ledger
 from signoff.concurrency import stream
 from signoff.settings import load_settings
-from signoff.tools import Signed
 
 GUARDED: Final = "guarded"
 """The type that a guarded model tells callbacks it is."""
@@ -44,7 +44,7 @@ class GuardedModel(BaseChatModel):
     ContextTooLong, ModelUnreachable, or NotRecorded.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(Signed,))
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     chain: tuple[BaseChatModel, ...] = Field(min_length=1)
     tier: str = ""
@@ -130,9 +130,8 @@ class GuardedModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         del run_manager
-        return cast(ChatResult, concurrency.run(self._agenerate(messages, stop, **kwargs)))
+        return concurrency.run(self._agenerate(messages, stop, **kwargs))
 
-    @Signed
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
@@ -152,6 +151,9 @@ class GuardedModel(BaseChatModel):
         if hidden.originals:
             answer = hidden.restore(answer)
         return ChatResult(generations=[ChatGeneration(message=answer)])
+
+    # LangChain asks for it at every call, and Python would work it out each time.
+    _agenerate.__signature__ = inspect.signature(_agenerate)  # type: ignore[attr-defined]  # a function may have one
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any

@@ -35,7 +35,7 @@ def test_the_benchmark_of_paths_counts_each_way() -> None:
     figures = {(row[0], row[1]): [int(cell) for cell in row[2:]] for row in rows[2:]}
     files, _, _, changes, _ = figures["guarded model call", "the caller's"]
     assert (files <= 16, changes <= 50) == (True, True)
-    assert figures["act to effect", "the caller's"][0] <= 14
+    assert figures["act to effect", "the caller's"][0] <= 18
     assert len(figures) == 8
     assert "agents/models/call.py" in done.stdout
 

@@ -189,17 +189,18 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]
     The run also if what it shares with others is. `limits` has the budgets by those words. A team's budget is for
     one day, and days are those of UTC.
     """
-    day = canonical.today()
+    limited = {level for level, limit in limits.items() if limit.is_limited}
+    is_shared = not limited.isdisjoint({"team", "day"})
+    if run_id and is_shared:
+        limited.add("run")
+    day = canonical.today() if is_shared else ""
     names = {
-        "item": f"item:{run_id}/{role}/{canonical.digest_text(item)[:12]}",
+        "item": f"item:{run_id}/{role}/{canonical.digest_text(item)[:12] if 'item' in limited else ''}",
         "agent": f"agent:{run_id}/{role}",
         "run": f"run:{run_id}",
         "team": f"team:{team}@{day}",
         "day": f"day:{day}",
     }
-    limited = {level for level in names if limits.get(level, NO_LIMIT).is_limited}
-    if run_id and not limited.isdisjoint({"team", "day"}):
-        limited.add("run")
     return tuple(Scope(name, limits.get(level, NO_LIMIT)) for level, name in names.items() if level in limited)
 
 
