@@ -171,7 +171,7 @@ class RemainingQuota:
 
     def __init__(self, limit: float = 0.0, unit: float = 1.0) -> None:
         self._limit, self._unit, self._first = limit, unit, (math.inf, 0.0)
-        self._counted, self._most, self._until, self._sent = -1.0, math.inf, -math.inf, 0.0
+        self._counted, self._sent, self._remaining, self._until = -1.0, 0.0, math.inf, -math.inf
         self._levels: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._longest, self._whole = 0.0, True
         self._headroom = _Headroom()
@@ -181,30 +181,26 @@ class RemainingQuota:
 
         Seconds of the window, 0 if the limit proved too low; and, where that is news, how many a second may be tried.
         """
-        if level.limit != self._limit:
-            self.__init__(level.limit, self._unit)  # type: ignore[misc]
-        if level.reset is not None and self._unit == 1 and self._is_in_milliseconds(sent, level.reset):
-            self.__init__(level.limit, 0.001)  # type: ignore[misc]
+        is_finer = level.reset is not None and self._unit == 1 and self._is_in_milliseconds(sent, level.reset)
+        if is_finer or level.limit != self._limit:
+            self.__init__(level.limit, 0.001 if is_finer else self._unit)  # type: ignore[misc]
         level = level if level.reset is None else replace(level, reset=level.reset * self._unit)
         remaining, reset = level.remaining, level.reset
         window, aim = level.window or self._window_by(level), None
         if remaining is not None and reset is not None and counted > self._counted:
             # Of an older call the endpoint counted less: what it says is out of date.
-            self._counted, self._most, self._sent, self._until = (
-                counted,
-                counted + remaining,
-                sent,
-                sent + min(reset, _BLOCKED),
-            )
+            self._counted, self._sent, self._remaining = counted, sent, remaining
+            self._until = sent + min(reset, _BLOCKED)
             aim = self._headroom.hear(level, sent, turn)
         is_too_low = aim == self._headroom.taken and aim * window > 1.5 * level.limit > 1.5
         return 0.0 if is_too_low else window, aim
 
     def blocked_until(self, total: float, wanted: float, now: float, flow: Flow) -> float:
         """When so much more may be sent; long ago, unless all that remained is sent and not yet there again."""
-        if now >= self._until or total + wanted <= self._most or flow.is_too_low:
+        missing = total + wanted - self._counted - self._remaining
+        if now >= self._until or missing <= 0 or flow.is_too_low:
             return -math.inf
-        return min(self._until, self._sent + (total + wanted - self._most) / flow.aim) if flow.aim else self._until
+        return min(self._until, self._sent + missing / flow.aim) if flow.aim else self._until
 
     def _is_in_milliseconds(self, sent: float, reset: float) -> bool:
         """Whether the reset comes nearer far faster than time passes, by more than what several servers say differs."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from secrets import token_hex
@@ -140,22 +140,16 @@ class Call:
     beside: int = 0
     """In flight when it was sent, itself among them."""
     totals: Mapping[Kind, float] = field(default_factory=dict)
-    future: asyncio.Future[None] | None = None
+    waiting: Future[None] | None = None
 
     def wake(self, error: SignoffError | None = None) -> None:
-        """End its wait, if it has begun to."""
-        if self.future is not None:
-            with suppress(RuntimeError):  # its event loop is closed
-                self.future.get_loop().call_soon_threadsafe(self._end, self.future, error)
-
-    @staticmethod
-    def _end(future: asyncio.Future[None], error: SignoffError | None) -> None:
-        if future.done():
+        """End its wait, if it has begun to and was not cancelled."""
+        if self.waiting is None or not self.waiting.set_running_or_notify_cancel():
             return
         if error is None:
-            future.set_result(None)
+            self.waiting.set_result(None)
         else:
-            future.set_exception(error)
+            self.waiting.set_exception(error)
 
 
 class Turns:
@@ -170,17 +164,16 @@ class Turns:
         self.is_asking = False
         self.answered_at = -math.inf
         self._taken: deque[Turn] = deque()
-        self._counted_at, self._ended = 0.0, deque[tuple[float, float]](maxlen=_KEPT)
-        self._know(RateState())
-        self._ahead, self._seen_at, self._asked_took = 0.0, -math.inf, 0.0
+        self._counted_at, self._ended = 0.0, deque[tuple[float, float, int]](maxlen=_KEPT)
         self._started_at = self._free_at = -math.inf
+        self.state = RateState()
+        self._know(self.state)
+        self._ahead, self._seen_at, self._asked_took = 0.0, -math.inf, 0.0
         self._news: list[News] = []
         self._unused, self._uncounted, self._owed = 0, 0, 0.0
         self._totals: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
         self._quotas = {kind: RemainingQuota() for kind in KINDS}
-        self._quota_until = -math.inf
         self.in_flight = WeakSet[Call]()  # a ticket that nobody closed holds nothing up
-        self._carried = self._carried_before = 0
 
     @property
     def pace(self) -> float:
@@ -288,11 +281,11 @@ class Turns:
             state = news(state, at)
         self._know(state)
         self._taken.extend(turns)
-        if state.paused_at != self._counted_at:  # of a refusal to another process
-            self._counted_at, moment = state.paused_at, state.paused_at - self._ahead
-            sent = [call.sent for call in self.in_flight] + [began for began, over in self._ended if over > moment]
+        if state.full.calls and state.base_at != self._counted_at:  # of a refusal to another process
+            self._counted_at, moment = state.base_at, state.base_at - self._ahead
+            sent = [call.sent for call in self.in_flight] + [began for began, over, _ in self._ended if over > moment]
             if number := sum(began <= moment for began in sent):
-                self._news.append(count(state.paused_at, number))
+                self._news.append(count(state.base_at, number))
 
     def unheard(self, now: float) -> list[Call]:
         """The ledger could not be asked, and is again in a while: the calls that waited for it, out of the line."""
@@ -302,14 +295,12 @@ class Turns:
     def answered(self, call: Call, reading: Reading, tokens_used: int, now: float) -> None:
         """Learn from an answer."""
         self.in_flight.discard(call)
-        self._ended.append((call.sent, now))
+        self._ended.append((call.sent, now, call.beside))
         self.answered_at = now
-        self._carried = max(self._carried, call.beside)
         self._free_at = min(self._free_at, now)  # where nothing is known one call may follow another at once
         for kind, level in reading.levels.items():
             flow, turn = self.state.flow(kind), call.turn.number if call.turn is not None else 0
             window, aim = self._quotas[kind].hear(level, call.sent, call.totals[kind], turn)
-            self._quota_until = max(self._quota_until, call.sent + (level.reset or 0.0))
             heard = flow.heard(level.limit, window, aim if kind == "requests" else None)
             if heard != flow:
                 self._learn(hear(kind, heard), now)
@@ -319,12 +310,10 @@ class Turns:
         """Learn from a refusal."""
         self.in_flight.discard(call)
         if call.turn is not None:
-            carried, sent = max(self._carried, self._carried_before), call.sent + self._ahead
+            sent, carried = call.sent + self._ahead, max((beside for _, _, beside in self._ended), default=0)
             refusal = Refusal(call.turn, sent, now - call.sent, asked, call.beside, carried)
-            if call.turn.epoch == self.state.epoch:
-                self._counted_at = self._counted_at if call.turn.is_trial else sent
-                self._carried_before, self._carried = self._carried, 0
             self._learn(refuse(refusal, self.told), now)
+            self._counted_at = sent if self.state.base_at == sent else self._counted_at
 
     def withdraw(self, call: Call) -> None:
         """Forget a call that was cancelled; its place, or its turn, goes to the next."""
@@ -343,6 +332,8 @@ class Turns:
         return self._places.held if now + self._ahead < self._places.until - _MARGIN else 0
 
     def _know(self, state: RateState) -> None:
+        if state.epoch != self.state.epoch:
+            self._started_at = -math.inf  # a pause is distance enough from what was sent before it
         self.state, self._is_paced = state, state.is_paced(self.told)
         self._places = state.places.get(self.name, NOWHERE)
         self._is_open = not self._is_paced and (state.window > 0 or state.pace >= OPEN_PACE)
@@ -360,13 +351,11 @@ class Turns:
 
     def _blocked_until(self, now: float) -> float:
         """When what remains by the answers allows the next call."""
-        if now >= self._quota_until:
-            return -math.inf
-        following = self.queue.peek()
-        wanted: dict[Kind, float] = {"requests": 1.0, "tokens": following.weight if following is not None else 0.0}
+        following, state, totals = self.queue.peek(), self.state, self._totals
+        weight = following.weight if following is not None else 0.0
         return max(
-            quota.blocked_until(self._totals[kind], wanted[kind], now, self.state.flow(kind))
-            for kind, quota in self._quotas.items()
+            self._quotas["requests"].blocked_until(totals["requests"], 1.0, now, state.requests),
+            self._quotas["tokens"].blocked_until(totals["tokens"], weight, now, state.tokens),
         )
 
 
@@ -441,9 +430,9 @@ class Limiter:
             self._pump()
             if call.turn is not None:
                 return Ticket(self, call)
-            call.future = asyncio.get_running_loop().create_future()
+            call.waiting = Future()
         try:
-            await call.future
+            await asyncio.wrap_future(call.waiting)
         except BaseException:
             with self._lock:
                 self.turns.withdraw(call)
@@ -513,15 +502,12 @@ def limiter_for(ledger: Ledger | None, key: str, limit: RateLimit | None = None)
     Without a ledger it is shared within the process only. A `limit` that changes makes a new one.
     """
     with _making:
-        known = _private if ledger is None else _limiters.setdefault(ledger, {})
-        name = (os.getpid(), key, limit)
+        known, name = _limiters.setdefault(ledger or _private, {}), (os.getpid(), key, limit)
         if name not in known:
-            known[name] = Limiter(_private_rates if ledger is None else Rates(ledger), key, limit)
+            known[name] = Limiter(Rates(ledger) if ledger else _private, key, limit)
         return known[name]
 
 
-_Known = dict[tuple[int, str, RateLimit | None], Limiter]
-_making = threading.Lock()
-_limiters: WeakKeyDictionary[Ledger, _Known] = WeakKeyDictionary()
-_private: _Known = {}
-_private_rates = PrivateRates()
+_making, _private = threading.Lock(), PrivateRates()
+_limiters: WeakKeyDictionary[Ledger | PrivateRates, dict[tuple[int, str, RateLimit | None], Limiter]]
+_limiters = WeakKeyDictionary()

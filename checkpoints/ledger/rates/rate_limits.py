@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Protocol, TypeVar
+from typing import TypeAlias, TypeVar
 from weakref import ref
 
 from sqlalchemy import Connection, Float, cast, extract, func, insert, select, update
@@ -20,16 +20,6 @@ from signoff.checkpoints.ledger.session import Transactions
 T = TypeVar("T")
 
 
-class RateStore(Protocol):
-    """Where the states of keys are."""
-
-    def read(self, key: str) -> tuple[RateState, float]:
-        """The state, and the moment by the clock it is written with."""
-
-    def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
-        """Change the state in one transaction: the new one, the moment, and what else the step returned."""
-
-
 class Rates:
     """The rates table."""
 
@@ -37,10 +27,12 @@ class Rates:
         self._ledger = ref(ledger)  # limiters are kept for as long as their ledger is, and must not keep it
 
     def read(self, key: str) -> tuple[RateState, float]:
+        """The state, and the moment by the clock it is written with."""
         with self._held.read() as connection:
             return _read(connection, key)
 
     def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
+        """Change the state in one transaction: the new one, the moment, and what else the step returned."""
         with self._held.write() as connection:
             found, now = _read(connection, key)
             state, result = step(found, now)
@@ -76,13 +68,13 @@ class PrivateRates:
             return self._states[key], now, result
 
 
+RateStore: TypeAlias = Rates | PrivateRates
+
+
 def _read(connection: Connection, key: str) -> tuple[RateState, float]:
     """The state, and the moment; hosts that share a server go by the clock of the server."""
     now = time.time()
     if connection.dialect.name == "postgresql":
         now = float(connection.execute(select(cast(extract("epoch", func.clock_timestamp()), Float))).scalar_one())
     row = connection.execute(select(rates.c.state, rates.c.at).where(rates.c.key == key)).first()
-    if row is None:
-        return RateState(), now
-    state = RateState.read(row.state)
-    return state.moved(now - row.at) if row.at > now else state, now
+    return (RateState() if row is None else RateState.read(row.state, min(now - row.at, 0.0))), now

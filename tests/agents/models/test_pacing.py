@@ -103,6 +103,28 @@ def test_a_limit_that_rises_and_falls_is_followed() -> None:
     assert (crowd.ratio < 1.8, crowd.share < 0.02) == (True, True), crowd
 
 
+@pytest.mark.parametrize(("dialect", "back"), [(said.retry_seconds, 9.0), (said.nothing, 12.0), (said.retry_one, 17.0)])
+def test_a_limit_that_falls_to_a_tenth_and_comes_back_is_used_again(dialect: Dialect, back: float) -> None:
+    steps, low = ((0.0, Bucket(100, 10)), (4.0, Bucket(10, 10)), (back, Bucket(100, 10))), int(10 * (back - 4))
+    cell = Cell(name="", counter=lambda: Changing(steps), dialect=dialect, jobs=1200 + low, bound=8.2 + back)
+    crowd = Simulation(cell).crowd()
+    assert (crowd.ratio < 1.5, crowd.share < 0.02) == (True, True), crowd
+
+
+def test_a_limit_that_fell_for_good_is_not_tried_often() -> None:
+    steps = ((0.0, Bucket(100, 10)), (4.0, Bucket(10, 10)))
+    crowd = Simulation(Cell(name="", counter=lambda: Changing(steps), jobs=700, bound=34.2)).crowd()
+    assert (crowd.ratio < 1.25, crowd.share < 0.02) == (True, True), crowd
+
+
+@pytest.mark.parametrize(("a_minute", "dialect"), [(3, said.nothing), (17, said.retry_date)])
+def test_a_few_a_minute_are_shared_without_calls_that_come_late_and_together(a_minute: int, dialect: Dialect) -> None:
+    """After a refusal a turn waited for its distance from the refused call as well as for the end of the pause."""
+    cell = Cell(name="", counter=lambda: Bucket(a_minute / 60, 1), dialect=dialect, jobs=7, calls=8, processes=2)
+    crowd = Simulation(cell).crowd()
+    assert crowd.ratio < 1.25
+
+
 def test_tokens_by_their_own_headers_are_never_refused() -> None:
     cell = Cell(
         name="",
