@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import ormsgpack
@@ -34,11 +34,12 @@ class Lease:
 
     def __init__(self, owner: str, seconds: float) -> None:
         self.owner, self._seconds = owner, seconds
-        self.fences: dict[str, int] = {}
+        self.fences: dict[str, int | None] = {}
 
     def hold(self, name: str, row: ThreadRow, transaction: Transaction) -> None:
         """Take or renew the thread's lease; ThreadHeld if another has it, LeaseLost if another had it since."""
         fence = self.fences.get(name)
+        transaction.undoing.append(partial(self.fences.__setitem__, name, fence))
         if fence is not None and (row.fence != fence or row.owner != self.owner):
             self.fences[name] = _LOST
             raise LeaseLost(name, self.owner)
@@ -75,23 +76,12 @@ class Target:
 
 
 @dataclass(kw_only=True, slots=True)
-class Addition(ABC):
+class Addition:
     """Rows added to one thread, with the pieces they refer to."""
 
     target: Target
     ns: str
     checkpoint_id: str
-    frees_space: bool = field(default=False, init=False)
-    _holds: bool = field(default=False, init=False)
-    _fence: int | None = field(default=None, init=False)
-
-    def undo(self) -> None:
-        """Hold the lease as before."""
-        if self.target.lease is not None and self._holds:
-            if self._fence is None:
-                self.target.lease.fences.pop(self.target.thread, None)
-            else:
-                self.target.lease.fences[self.target.thread] = self._fence
 
     def _enter(self, transaction: Transaction) -> ThreadRow:
         """The thread's row, for whoever may write to it."""
@@ -102,7 +92,6 @@ class Addition(ABC):
         row = transaction.thread(self.target.thread)
         assert row is not None
         if lease is not None:
-            self._fence, self._holds = lease.fences.get(self.target.thread), True
             lease.hold(self.target.thread, row, transaction)
         return row
 
@@ -117,10 +106,6 @@ class Addition(ABC):
             return body
         transaction.execute("INSERT INTO saver_pieces VALUES (?, ?)", (row_id(thread, number), body))
         return number
-
-    @abstractmethod
-    def apply(self, transaction: Transaction) -> None:
-        """Write the rows."""
 
 
 def new_rows(row: ThreadRow) -> NewRows:
@@ -138,7 +123,7 @@ class PutCheckpoint(Addition):
     rest: bytes
     metadata: bytes
 
-    def apply(self, transaction: Transaction) -> None:
+    def __call__(self, transaction: Transaction) -> None:
         """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
         target = self.target
         row = self._enter(transaction)
@@ -210,7 +195,7 @@ class PutWrites(Addition):
         """Whether a checkpoint comes next, as after what a task returned: after a question or an error none does."""
         return all(index >= 0 for index, _, _ in self.writes)
 
-    def apply(self, transaction: Transaction) -> None:
+    def __call__(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
         row = self._enter(transaction)
         memory = transaction.remember(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -64,7 +64,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes."""
         if run_ids:
-            self._carry_out(partial(_delete_runs, list(map(str, run_ids)), self._engine))
+            self._engine.carry_out(partial(_delete_runs, list(map(str, run_ids)), self._engine))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes."""
@@ -72,7 +72,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
-        self._carry_out(partial(_copy_thread, str(source_thread_id), str(target_thread_id)), frees_space=False)
+        self._engine.carry_out(partial(_copy_thread, str(source_thread_id), str(target_thread_id)))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
@@ -85,9 +85,9 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
         """
         threads = [str(thread) for thread in thread_ids]
         if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
-            self._carry_out(partial(_delete_threads, threads))
+            self._engine.carry_out(partial(_delete_threads, threads))
         elif strategy == "keep_latest":
-            self._carry_out(partial(_keep_latest, threads, self._engine))
+            self._engine.carry_out(partial(_keep_latest, threads, self._engine))
         else:
             raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
 
@@ -97,7 +97,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
 
     def sweep(self, older_than: timedelta) -> int:
         """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
-        return int(self._carry_out(partial(sweep, older_than.total_seconds())))
+        return int(self._engine.carry_out(partial(sweep, older_than.total_seconds())))
 
     async def asweep(self, older_than: timedelta) -> int:
         """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
@@ -118,23 +118,10 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
         with self._engine.view() as connection:
             _backup(connection, Path(target))
 
-    def _carry_out(self, work: Callable[[Transaction], Any], *, frees_space: bool = True) -> Any:
-        return self._engine.carry_out(Maintenance(work, frees_space))
-
-
-@dataclass(frozen=True)
-class Maintenance:
-    """A change that tells nothing to objects in memory."""
-
-    apply: Callable[[Transaction], Any]
-    frees_space: bool = True
-
-    def undo(self) -> None:
-        """Nothing was told."""
-
 
 def _delete_threads(names: Sequence[str], transaction: Transaction) -> None:
     """Delete everything of these threads."""
+    transaction.frees_space = True
     for name in names:
         thread = transaction.thread(name, create=False)
         if thread is None:
@@ -321,6 +308,7 @@ def _delete_checkpoints(transaction: Transaction, name: str, dead: Sequence[tupl
     thread = transaction.thread(name, create=False)
     if thread is None:
         return
+    transaction.frees_space = True
     for table in _OF_THREADS:
         transaction.executemany(
             f"DELETE FROM {table} WHERE thread = ? AND ns = ? AND checkpoint_id = ?",

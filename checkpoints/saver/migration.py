@@ -110,7 +110,7 @@ def _convert_next(connection: sqlite3.Connection, codec: RowCodec) -> None:
     transaction = Transaction(connection, ThreadMemories())
     transaction.now = touched_at
     for change in _Thread(connection, no, name, codec).changes():
-        change.apply(transaction)
+        change(transaction)
     transaction.save_threads()
     for table in _TABLES[1:]:
         connection.execute(f"DELETE FROM {_OLD}{table} WHERE id BETWEEN ? AND ?", schema.rows_of(no))

@@ -30,7 +30,7 @@ from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, thread_of
-from signoff.checkpoints.saver.maintenance import MaintainedSaver, Maintenance, sweep
+from signoff.checkpoints.saver.maintenance import MaintainedSaver, sweep
 from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.writer import Change
@@ -158,7 +158,7 @@ class SqliteCheckpointer(MaintainedSaver):
         """Give the lease of a thread back, if this view holds it."""
         lease = self._engine.lease
         if lease is not None:
-            self._carry_out(partial(lease.give_back, str(thread_id)), frees_space=False)
+            self._engine.carry_out(partial(lease.give_back, str(thread_id)))
             lease.fences.pop(str(thread_id), None)
 
     def put(
@@ -283,4 +283,4 @@ class SqliteCheckpointer(MaintainedSaver):
     def _sweep_if_due(self) -> None:
         if self._ttl is not None and time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self._engine.submit(Maintenance(partial(sweep, self._ttl.total_seconds())))
+            self._engine.submit(partial(sweep, self._ttl.total_seconds()))

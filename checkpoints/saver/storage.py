@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary, finalize
@@ -33,7 +32,7 @@ from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.saver import schema
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.migration import bring_up_to_date
-from signoff.checkpoints.saver.writer import Writer, WriterConnection
+from signoff.checkpoints.saver.writer import Writer
 
 FoundT = TypeVar("FoundT")
 _MOST_IDLE = 4
@@ -41,7 +40,6 @@ _SHARED_MEMORY: Final = (3, 36)
 """The version of SQLite since which several connections may use one database in memory."""
 _CACHE: Final = "PRAGMA cache_size = -8000"
 """Kilobytes of a file that the writer's connection holds, which is read with, too: states of a few megabytes."""
-_numbers = count(1)
 
 
 class FilePlace:
@@ -125,12 +123,11 @@ class Storage:
         self.path, self._place = place.path, place
         self._idle: list[sqlite3.Connection] = []
         self._busy_seconds = busy_seconds
-        self.number = next(_numbers)
         self._prepare()
         self._identity, self._pid = place.identity(), os.getpid()
         self._keeps = place.keeps
         self.check = partial(place.check, self._identity)
-        self.writer = Writer(partial(_connect_writer, place, self.check), busy_seconds)
+        self.writer = Writer(partial(_connect_writer, place), self.check, busy_seconds)
         self._finish = finalize(self, _close, self.writer, self._idle, place, self._pid, False)
         self._gate = threading.Condition()
         self._readers, self._is_forking = 0, False
@@ -345,10 +342,9 @@ def _close(writer: Writer, idle: list[sqlite3.Connection], place: Place, pid: in
     place.close()
 
 
-def _connect_writer(place: Place, check: Callable[[], None]) -> WriterConnection:
-    check()
+def _connect_writer(place: Place) -> sqlite3.Connection:
     connection = place.connect()
     if isinstance(place, FilePlace):  # in memory even a commit waits for those who read
         set_patience(connection, 0)
         connection.execute(_CACHE)
-    return WriterConnection(connection, check)
+    return connection

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from signoff.checkpoints.db.jobs import Job, answer
 from signoff.checkpoints.db.sqlite import begin_patiently, is_busy, set_patience
@@ -30,20 +30,6 @@ _STEP_WAIT: Final = 0.01
 _log = logging.getLogger(__name__)
 
 
-class Change(Protocol):
-    """Something to be done to the database. It may be done again if the transaction it was part of is lost."""
-
-    def apply(self, transaction: Transaction) -> Any:
-        """Do it; the result goes to who asked. What is raised before anything was written holds up nobody else."""
-
-    def undo(self) -> None:
-        """Forget what `apply` told the objects in memory: its transaction was rolled back."""
-
-    @property
-    def frees_space(self) -> bool:
-        """Whether pages become free, to be given back to the file system."""
-
-
 class Transaction:
     """What the changes of one commit work on."""
 
@@ -52,6 +38,10 @@ class Transaction:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.now = time.time()
+        self.frees_space = False
+        """Whether pages become free, to be given back to the file system."""
+        self.undoing: list[Callable[[], object]] = []
+        """What makes objects in memory as they were, should it be rolled back; the last is done first."""
         self._rows: dict[str, ThreadRow] = {}
 
     def thread(self, name: str, *, create: bool = True) -> ThreadRow | None:
@@ -106,17 +96,15 @@ class Transaction:
         for row in self._rows.values():
             self.memories.keep_row(row.as_saved())
 
-    def undo(self) -> None:
-        """It was rolled back: what is remembered of its threads is not so."""
+    def forget_threads(self) -> None:
+        """What is remembered of its threads may not be so."""
         for name in self._rows:
             self.memories.forget(name)
 
 
-class WriterConnection(NamedTuple):
-    """What the writer's thread works with: a connection, and what raises if the file is no longer there."""
-
-    connection: sqlite3.Connection
-    check: Callable[[], None]
+Change = Callable[[Transaction], Any]
+"""Something to be done to the database; the result goes to who asked. What it raises before it wrote anything holds up
+nobody else. It may be done again if the transaction it was part of is lost."""
 
 
 class ChangeJob(Job):
@@ -134,8 +122,10 @@ class Writer:
     costs more than to write it. All others are served by the writer's thread.
     """
 
-    def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
-        self._desk = _Desk(connect, busy_seconds)
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None], busy_seconds: float
+    ) -> None:
+        self._desk = _Desk(connect, check, busy_seconds)
         self._lock = threading.Lock()
         self._queue: SimpleQueue[ChangeJob | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -156,19 +146,18 @@ class Writer:
 
     def borrow(self) -> sqlite3.Connection | None:
         """The connection to read with, if nobody is at work; to be given back, and nothing is written until then."""
-        if self._desk.opened is None or not self._take_turn():
+        if self._desk.connection is None or not self._take_turn():
             return None
-        if self._desk.opened is None:
+        if self._desk.connection is None:
             self._desk.turn.release()
-            return None
-        return self._desk.opened.connection
+        return self._desk.connection
 
     def give_back(self) -> None:
         """What was borrowed is no longer in use."""
         desk = self._desk
         try:
-            if desk.opened is not None and desk.opened.connection.in_transaction:
-                desk.opened.connection.execute("ROLLBACK")
+            if desk.connection is not None and desk.connection.in_transaction:
+                desk.connection.execute("ROLLBACK")
             if desk.is_closed:
                 desk.disconnect()
         finally:
@@ -235,23 +224,25 @@ class Writer:
 class _Desk:
     """What whoever writes works with; one at a time, who has the turn."""
 
-    def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None], busy_seconds: float
+    ) -> None:
         self.turn = threading.Lock()
         self.is_closed = False
         self.crowd = 1  # so many came at once the last time
-        self._connect, self._busy_seconds = connect, busy_seconds
-        self.opened: WriterConnection | None = None
+        self._connect, self._check, self._busy_seconds = connect, check, busy_seconds
+        self.connection: sqlite3.Connection | None = None
         self.memories = ThreadMemories()
 
     def serve(self, jobs: list[ChangeJob]) -> None:
         """Make these changes; what went wrong is for who asked."""
         try:
-            self.opened = self.opened or self._connect()
-            self.opened.check()
-            connection = self.opened.connection
-            _commit(connection, jobs, self._busy_seconds, self.memories)
-            if any(job.change.frees_space for job in jobs):
-                _give_back(connection)
+            if self.connection is None:
+                self._check()  # to connect would make a file
+                self.connection = self._connect()
+            self._check()
+            if self._commit(self.connection, jobs):
+                _give_back(self.connection)
         except BaseException as error:  # whatever it is, those who wait must be told
             for job in jobs:
                 job.error = error
@@ -262,9 +253,9 @@ class _Desk:
         """For who has the turn: nobody else may forget what is remembered, as a change may be amid it."""
         if self.is_closed:
             self.memories.clear()
-        opened, self.opened = self.opened, None
-        if opened is not None:
-            opened.connection.close()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     def close(self, *, wait: bool) -> None:
         """Close the connection, at once or when whoever is at work is done; it is opened anew for who comes late."""
@@ -272,6 +263,47 @@ class _Desk:
         if self.turn.acquire(blocking=wait):
             self.disconnect()
             self.turn.release()
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[ChangeJob]) -> bool:
+        """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others.
+
+        Whether pages became free.
+        """
+        try:
+            return self._attempt(connection, jobs)
+        except Exception as error:
+            if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and is_busy(error)):
+                for job in jobs:
+                    job.error = error
+                return False
+        freed = [self._commit(connection, [job]) for job in jobs]
+        return any(freed)
+
+    def _attempt(self, connection: sqlite3.Connection, jobs: list[ChangeJob]) -> bool:
+        begin_patiently(connection, self._busy_seconds)
+        transaction = Transaction(connection, self.memories)
+        try:
+            for job in jobs:
+                job.error = job.result = None
+                written = connection.total_changes
+                try:
+                    job.result = job.change(transaction)
+                except Exception as refusal:
+                    if isinstance(refusal, sqlite3.Error) or connection.total_changes != written:
+                        raise
+                    job.error = refusal  # raised before anything was written; it is for who asked
+                    transaction.forget_threads()
+            transaction.save_threads()
+            connection.execute("COMMIT")
+            transaction.note_saved()
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            transaction.forget_threads()
+            for undo in reversed(transaction.undoing):
+                undo()
+            raise
+        return transaction.frees_space
 
 
 def _serve(queue: SimpleQueue[ChangeJob | None], desk: _Desk) -> None:
@@ -317,54 +349,6 @@ def _collect(queue: SimpleQueue[ChangeJob | None], jobs: list[ChangeJob], crowd:
         if len(jobs) - before < _SMALL_CROWD or len(jobs) >= _MOST_JOBS or time.monotonic() > deadline:
             return False
         time.sleep(_CROWD_WAIT)
-
-
-def _commit(
-    connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float, memories: ThreadMemories
-) -> None:
-    """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others."""
-    try:
-        _attempt(connection, jobs, busy_seconds, memories)
-    except Exception as error:
-        if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and is_busy(error)):
-            for job in jobs:
-                job.error = error
-            return
-        for job in jobs:
-            try:
-                _attempt(connection, [job], busy_seconds, memories)
-            except Exception as single:
-                job.error = single
-
-
-def _attempt(
-    connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float, memories: ThreadMemories
-) -> None:
-    begin_patiently(connection, busy_seconds)
-    done: list[ChangeJob] = []
-    transaction = Transaction(connection, memories)
-    try:
-        for job in jobs:
-            job.error = job.result = None
-            done.append(job)
-            written = connection.total_changes
-            try:
-                job.result = job.change.apply(transaction)
-            except Exception as refusal:
-                if isinstance(refusal, sqlite3.Error) or connection.total_changes != written:
-                    raise
-                job.error = refusal  # raised before anything was written; it is for who asked
-                transaction.undo()
-        transaction.save_threads()
-        connection.execute("COMMIT")
-        transaction.note_saved()
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        transaction.undo()
-        for job in reversed(done):  # each found what the one before had left
-            job.change.undo()
-        raise
 
 
 def _give_back(connection: sqlite3.Connection) -> None:

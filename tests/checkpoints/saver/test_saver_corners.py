@@ -126,18 +126,12 @@ def test_closing_takes_nothing_from_a_put_that_is_under_way(path: Path) -> None:
     put(saver, config_of("t"), x=1)
     closing = threading.Thread(target=saver.close)
 
-    class Amid:
-        frees_space = False
+    def amid(transaction: Transaction) -> bool:
+        closing.start()
+        closing.join(0.3)  # it waits for this one
+        return transaction.memories.row_of("t") is not None
 
-        def apply(self, transaction: Transaction) -> bool:
-            closing.start()
-            closing.join(0.3)  # it waits for this one
-            return transaction.memories.row_of("t") is not None
-
-        def undo(self) -> None:
-            """Nothing was done."""
-
-    assert saver._engine.carry_out(Amid())
+    assert saver._engine.carry_out(amid)
     closing.join()
     assert put(saver, config_of("t"), x=2)
     saver.close()
