@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import ormsgpack
@@ -62,6 +63,11 @@ class Lease:
         if row is not None and self.fences.get(name) == row.fence and row.owner == self.owner:
             row.owner, row.owner_until = "", 0.0
             transaction.remember(row)
+
+
+def run_digest(run_id: str) -> bytes:
+    """What a checkpoint's row says of the run that made it."""
+    return blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)

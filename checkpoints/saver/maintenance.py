@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -10,15 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from signoff.checkpoints.canonical import now
 from signoff.checkpoints.db.sqlite import COPIED_AT, IN_MEMORY, LEDGER_TABLE
 from signoff.checkpoints.errors import DatabaseUnusable, ThreadNotEmpty
-from signoff.checkpoints.saver.engine import Engine, run_digest
-from signoff.checkpoints.saver.rows import Row, ThreadReader
+from signoff.checkpoints.saver.commands import run_digest
+from signoff.checkpoints.saver.file_saver import FileSaver, in_thread
+from signoff.checkpoints.saver.rows import ReaderOf, Row, ThreadReader
 from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
 from signoff.checkpoints.saver.writer import Transaction
 from signoff.error_base import SignoffError
@@ -48,35 +45,27 @@ class SaverStats:
     """The threads with the most bytes: name, checkpoints, bytes."""
 
 
-class MaintainedSaver(BaseCheckpointSaver[Any]):
+class MaintainedSaver(FileSaver):
     """What a saver does for whoever looks after it."""
-
-    _engine: Engine
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread; its space goes back to the file system."""
         self.prune([thread_id], strategy="delete")
 
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread; its space goes back to the file system."""
-        await asyncio.to_thread(self.delete_thread, thread_id)
+    adelete_thread = in_thread(delete_thread)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes."""
         if run_ids:
-            self._engine.carry_out(partial(_delete_runs, list(map(str, run_ids)), self._engine))
+            self._carry_out(partial(_delete_runs, list(map(str, run_ids)), self._reader_of))
 
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints that these runs made, with their writes."""
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
+    adelete_for_runs = in_thread(delete_for_runs)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
-        self._engine.carry_out(partial(_copy_thread, str(source_thread_id), str(target_thread_id)))
+        self._carry_out(partial(_copy_thread, str(source_thread_id), str(target_thread_id)))
 
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+    acopy_thread = in_thread(copy_thread)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete").
@@ -85,37 +74,33 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
         """
         threads = [str(thread) for thread in thread_ids]
         if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
-            self._engine.carry_out(partial(_delete_threads, threads))
+            self._carry_out(partial(_delete_threads, threads))
         elif strategy == "keep_latest":
-            self._engine.carry_out(partial(_keep_latest, threads, self._engine))
+            self._carry_out(partial(_keep_latest, threads, self._reader_of))
         else:
             raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete")."""
-        await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
+    aprune = in_thread(prune)
 
     def sweep(self, older_than: timedelta) -> int:
         """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
-        return int(self._engine.carry_out(partial(sweep, older_than.total_seconds())))
+        return int(self._carry_out(partial(sweep, older_than.total_seconds())))
 
-    async def asweep(self, older_than: timedelta) -> int:
-        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
-        return await asyncio.to_thread(self.sweep, older_than)
+    asweep = in_thread(sweep)
 
     def stats(self) -> SaverStats:
         """What is in the file."""
-        with self._engine.view() as connection:
-            return _stats(connection, self._engine.database)
+        with self._view() as connection:
+            return _stats(connection, self.database)
 
     def check(self) -> Sequence[str]:
         """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
-        with self._engine.view() as connection:
-            return _check(connection, self._engine)
+        with self._view() as connection:
+            return _check(connection, self._reader_of)
 
     def backup(self, target: Path | str) -> None:
         """Copy the file, as it is now, into a new one, while others go on writing."""
-        with self._engine.view() as connection:
+        with self._view() as connection:
             _backup(connection, Path(target))
 
 
@@ -166,7 +151,7 @@ def _copy_thread(source_name: str, target_name: str, transaction: Transaction) -
     transaction.invalidate(target)
 
 
-def _delete_runs(runs: Sequence[str], engine: Engine, transaction: Transaction) -> None:
+def _delete_runs(runs: Sequence[str], reader_of: ReaderOf, transaction: Transaction) -> None:
     """Delete the checkpoints that these runs made, with their writes and the pieces that nothing else refers to."""
     found: dict[str, list[tuple[str, str]]] = {}
     query = (
@@ -175,21 +160,21 @@ def _delete_runs(runs: Sequence[str], engine: Engine, transaction: Transaction) 
     )
     for run in runs:
         for name, ns, checkpoint_id in transaction.execute(query, (run_digest(run),)).fetchall():
-            reader = engine.reader_of(transaction.connection, name)
+            reader = reader_of(transaction.connection, name)
             row = reader.find(ns, checkpoint_id)
             if row is not None and str(reader.metadata(row).get("run_id")) == run:
                 found.setdefault(name, []).append((ns, checkpoint_id))
     for name, dead in found.items():
-        _delete_checkpoints(transaction, name, dead, engine)
+        _delete_checkpoints(transaction, name, dead, reader_of)
 
 
-def _keep_latest(names: Sequence[str], engine: Engine, transaction: Transaction) -> None:
+def _keep_latest(names: Sequence[str], reader_of: ReaderOf, transaction: Transaction) -> None:
     """Delete all but the newest checkpoint of each namespace, and what that one is still made up from."""
     for name in names:
         thread = transaction.thread(name, create=False)
         if thread is None:
             continue
-        reader = engine.reader_of(transaction.connection, name)
+        reader = reader_of(transaction.connection, name)
         kept: set[tuple[str, str]] = set()
         newest: dict[str, str] = {}
         places = _places_of(transaction.connection, thread.no)
@@ -204,7 +189,7 @@ def _keep_latest(names: Sequence[str], engine: Engine, transaction: Transaction)
             if (ns, checkpoint_id) not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
         ]
         if dead:
-            _delete_checkpoints(transaction, name, dead, engine)
+            _delete_checkpoints(transaction, name, dead, reader_of)
 
 
 def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
@@ -235,7 +220,7 @@ def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
     )
 
 
-def _check(connection: sqlite3.Connection, engine: Engine) -> list[str]:
+def _check(connection: sqlite3.Connection, reader_of: ReaderOf) -> list[str]:
     """What is wrong: SQLite's own check, then every checkpoint and write read to the end."""
     problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
     for table, owner in (("saver_pieces", "id >> 32"), *((table, "thread") for table in _OF_THREADS)):
@@ -245,11 +230,11 @@ def _check(connection: sqlite3.Connection, engine: Engine) -> list[str]:
             problems.append(f"{count} rows of {table} belong to no thread")
     for no, name in connection.execute("SELECT no, name FROM saver_threads").fetchall():
         for ns, checkpoint_id, is_coming in _places_of(connection, no):
-            reader = engine.reader_of(connection, name)
+            reader = reader_of(connection, name)
             try:
                 row = None if is_coming else reader.find(ns, checkpoint_id)
                 if row is not None:
-                    reader.read(row).unpacked(name, engine.payloads)
+                    reader.read(row).unpacked(name)
                 else:
                     reader.pending_writes(no, ns, checkpoint_id)
             except _UNREADABLE as error:
@@ -303,7 +288,9 @@ def _lineage(reader: ThreadReader, newest: Row) -> set[str]:
     return kept
 
 
-def _delete_checkpoints(transaction: Transaction, name: str, dead: Sequence[tuple[str, str]], engine: Engine) -> None:
+def _delete_checkpoints(
+    transaction: Transaction, name: str, dead: Sequence[tuple[str, str]], reader_of: ReaderOf
+) -> None:
     """Delete these checkpoints with their writes, then the thread's pieces that nothing refers to any more."""
     thread = transaction.thread(name, create=False)
     if thread is None:
@@ -314,7 +301,7 @@ def _delete_checkpoints(transaction: Transaction, name: str, dead: Sequence[tupl
             f"DELETE FROM {table} WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
             [(thread.no, ns, checkpoint_id) for ns, checkpoint_id in dead],
         )
-    alive = engine.reader_of(transaction.connection, name).needed()
+    alive = reader_of(transaction.connection, name).needed()
     transaction.execute(
         "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
         (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ class Row(NamedTuple):
 class Stored(NamedTuple):
     """All that is stored of a checkpoint, packed: nothing more is asked of the file to have its values."""
 
+    payloads: Payloads
     row: Row
     rest: bytes
     plain: bytes
@@ -70,9 +71,10 @@ class Stored(NamedTuple):
     writes: list[tuple[str, str, bytes]]
     """Task, channel and value of each write that counts."""
 
-    def unpacked(self, thread: Any, payloads: Payloads) -> CheckpointTuple:
+    def unpacked(self, thread: Any) -> CheckpointTuple:
         """The checkpoint; `thread` is its id as the caller has it."""
-        row, unpack = self.row, payloads.unpack
+        payloads, row = self.payloads, self.row
+        unpack = payloads.unpack
         checkpoint = payloads.unpack_facts(self.rest)
         checkpoint["id"] = row.checkpoint_id
         checkpoint["channel_values"] = values = _unpack_plain(self.plain)
@@ -205,7 +207,7 @@ class ThreadReader:
         bodies = self.pieces.bodies([*entries.values(), *[head for *_, head in writes]])
         channels = dict(zip(entries, bodies, strict=False))
         written = [(task, name, body) for (task, name, _), body in zip(writes, bodies[len(entries) :], strict=True)]
-        return Stored(row, rest, plain, channels, written)
+        return Stored(self._payloads, row, rest, plain, channels, written)
 
     def channels(self, row: Row) -> tuple[dict[str, Head], dict[str, Any]]:
         """What stands for the values of the channels, and the values of those that are small and plain."""
@@ -305,6 +307,10 @@ class ThreadReader:
             return every
         counting = sorted(found.values(), key=lambda write: writes_sort_key(write[4], write[0], write[1]))
         return [(task, channel, head) for task, _, channel, head, _ in counting]
+
+
+ReaderOf = Callable[[sqlite3.Connection, str], ThreadReader]
+"""Reads one thread in the view of this connection's transaction."""
 
 
 def _unpack_plain(packed: bytes) -> dict[str, Any]:

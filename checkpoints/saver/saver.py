@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,31 +14,28 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
-    CheckpointTuple,
-    DeltaChannelHistory,
     get_checkpoint_id,
+    get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.saver.commands import Lease
-from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.errors import Unstorable
+from signoff.checkpoints.saver.commands import Lease, PutCheckpoint, PutWrites, Target, run_digest
 from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
-from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, thread_of
+from signoff.checkpoints.saver.file_saver import ns_of, thread_of
 from signoff.checkpoints.saver.maintenance import MaintainedSaver, sweep
-from signoff.checkpoints.saver.rows import ThreadReader
-from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.writer import Change
 from signoff.error_base import SettingsError
 
 if TYPE_CHECKING:
     from signoff.checkpoints.process_identity import Fence
 
-_PAGE: Final = 32
 _SWEEP_SECONDS: Final = 3600.0
 
 
@@ -79,9 +75,7 @@ class SqliteCheckpointer(MaintainedSaver):
         ttl: timedelta | None = None,
         busy_seconds: float = 60.0,
     ) -> None:
-        super().__init__(serde=serde or StrictSerializer(types))
-        codec, path = RowCodec(key), Path(database)
-        self._engine = Engine(path, Handle(path, codec, busy_seconds), codec, Payloads(self.serde))
+        super().__init__(Path(database), serde or StrictSerializer(types), key, busy_seconds)
         self._ttl, self._next_sweep = ttl, 0.0
 
     @classmethod
@@ -94,18 +88,13 @@ class SqliteCheckpointer(MaintainedSaver):
             raise SettingsError("conn_string", f"{conn_string!r} is no file", "Open it with signoff.open_saver.")
         return cls(conn_string, **options)
 
-    @property
-    def database(self) -> Path:
-        """The file; `:memory:` if there is none."""
-        return self._engine.database
-
     def close(self) -> None:
         """Close the file; a later call opens it again. A leased view gives its leases back instead."""
-        if self._engine.lease is not None:
-            for thread in list(self._engine.lease.fences):
-                self.release(thread)
+        if self._lease is None:
+            self._handle.close()
             return
-        self._engine.handle.close()
+        for thread in list(self._lease.fences):
+            self.release(thread)
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +119,7 @@ class SqliteCheckpointer(MaintainedSaver):
             view.serde = self.serde.with_msgpack_allowlist([(name[0], name[-1]) for name in extra_allowlist])
         else:
             view.serde = super().with_allowlist(extra_allowlist).serde
-        view._engine = replace(self._engine, payloads=Payloads(view.serde))
+        view._payloads = Payloads(view.serde)
         return view
 
     def leased(self, owner: str, *, seconds: float = 60.0) -> Self:
@@ -140,7 +129,7 @@ class SqliteCheckpointer(MaintainedSaver):
         gets LeaseLost and writes nothing, until it has read the newest state. Savers without leases are not held off.
         """
         view = copy.copy(self)
-        view._engine = replace(self._engine, lease=Lease(owner, seconds))
+        view._lease = Lease(owner, seconds)
         return view
 
     def fenced(self, fence: Fence, ledger: str) -> Self:
@@ -151,15 +140,14 @@ class SqliteCheckpointer(MaintainedSaver):
         if self.database.resolve() != Path(ledger).resolve():
             return self.leased(fence.owner.partition("/")[0])
         view = copy.copy(self)
-        view._engine = replace(self._engine, fence=fence)
+        view._fence = fence
         return view
 
     def release(self, thread_id: str) -> None:
         """Give the lease of a thread back, if this view holds it."""
-        lease = self._engine.lease
-        if lease is not None:
-            self._engine.carry_out(partial(lease.give_back, str(thread_id)))
-            lease.fences.pop(str(thread_id), None)
+        if self._lease is not None:
+            self._carry_out(partial(self._lease.give_back, str(thread_id)))
+            self._lease.fences.pop(str(thread_id), None)
 
     def put(
         self,
@@ -169,8 +157,8 @@ class SqliteCheckpointer(MaintainedSaver):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint; what its parent holds already is not written again. It is on disk on return."""
-        self._store(self._engine.packed_put(config, checkpoint, metadata))
-        return config_of(config, checkpoint["id"])
+        self._store(self._packed_put(config, checkpoint, metadata))
+        return _config_of(config, checkpoint["id"])
 
     async def aput(
         self,
@@ -180,107 +168,109 @@ class SqliteCheckpointer(MaintainedSaver):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint, as `put` does."""
-        await self._astore(lambda: self._engine.packed_put(config, checkpoint, metadata))
-        return config_of(config, checkpoint["id"])
+        await self._astore(lambda: self._packed_put(config, checkpoint, metadata))
+        return _config_of(config, checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, beside the checkpoint it started from. It is on disk on return."""
-        self._store(self._engine.packed_writes(config, writes, task_id, task_path))
+        self._store(self._packed_writes(config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, as `put_writes` does."""
-        await self._astore(lambda: self._engine.packed_writes(config, writes, task_id, task_path))
+        await self._astore(lambda: self._packed_writes(config, writes, task_id, task_path))
 
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that the config names, or the newest; None if there is none."""
-        return self._engine.find(config)
+    def _packed_put(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> PutCheckpoint:
+        """A checkpoint as it is now, to be stored by the writer: nothing is opened, read, compared or written here."""
+        ns, parent = ns_of(config), get_checkpoint_id(config)
+        values = checkpoint["channel_values"].copy()
+        if not set(map(type, values)) <= {str}:
+            raise TypeError("The names of channels must be text.")
+        _refuse_torn(ns, checkpoint["id"], parent or "", *values)
+        rest = {name: value for name, value in checkpoint.items() if name not in ("id", "channel_values")}
+        facts = get_checkpoint_metadata(config, metadata)
+        run = facts.get("run_id")
+        pack = self._payloads.pack
+        plain = self._payloads.take_plain(values)
+        return PutCheckpoint(
+            target=self._target(config),
+            ns=ns,
+            checkpoint_id=checkpoint["id"],
+            parent_id=parent,
+            run=None if run is None else run_digest(str(run)),
+            plain=plain,
+            values={name: pack(value) for name, value in values.items()},
+            rest=self._payloads.pack_whole(rest),
+            metadata=self._payloads.pack_whole(facts),
+        )
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that the config names, or the newest; None if there is none."""
-        return await asyncio.to_thread(self._engine.find, config)
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
-        pending = self._engine.list_rows(config, before)
-        left = len(pending) if limit is None else limit
-        readers: dict[str, ThreadReader] = {}
-        while pending and left > 0:
-            page, pending = pending[:_PAGE], pending[_PAGE:]
-            for found in self._engine.read_rows(page, filter, left, readers):
-                left -= 1
-                yield found
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
-        pending = await asyncio.to_thread(self._engine.list_rows, config, before)
-        left = len(pending) if limit is None else limit
-        readers: dict[str, ThreadReader] = {}
-        while pending and left > 0:
-            page, pending = pending[:_PAGE], pending[_PAGE:]
-            for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left, readers):
-                left -= 1
-                yield found
-
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
-        if not channels:
-            return {}
-        with self._engine.view() as connection:
-            reader = self._engine.reader_of(connection, thread_of(config))
-            return reader.delta_history(ns_of(config), get_checkpoint_id(config), channels)
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
-        return await asyncio.to_thread(self.get_delta_channel_history, config=config, channels=channels)
-
-    def get_next_version(self, current: Any, channel: None) -> Any:  # noqa: ARG002  # LangGraph's signature
-        """The next version of a channel: a number; after a text, as other savers give, a text."""
-        if isinstance(current, str):
-            return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
-        return 1 if current is None else int(current) + 1
+    def _packed_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> PutWrites:
+        """What a task wrote as it is now, to be stored by the writer."""
+        ns, checkpoint_id = ns_of(config), config["configurable"]["checkpoint_id"]
+        _refuse_torn(ns, checkpoint_id, task_id)
+        return PutWrites(
+            target=self._target(config),
+            ns=ns,
+            checkpoint_id=checkpoint_id,
+            task_id=task_id,
+            task_path=task_path,
+            writes=[
+                (WRITES_IDX_MAP.get(channel, index), channel, self._payloads.pack(value))
+                for index, (channel, value) in enumerate(writes)
+            ],
+        )
 
     def _store(self, change: Change) -> None:
-        self._engine.carry_out(change)
+        self._carry_out(change)
         self._sweep_if_due()
 
     async def _astore(self, pack: Callable[[], Change]) -> None:
         """On the loop values are only packed; opening the file is left to a thread."""
         future = asyncio.get_running_loop().create_future()
-        if self._engine.handle.opened is not None:
-            self._engine.submit(pack(), future)
+        if self._handle.opened is not None:
+            self._submit(pack(), future)
         else:
             try:
-                await asyncio.to_thread(lambda: self._engine.submit(pack(), future))
+                await asyncio.to_thread(lambda: self._submit(pack(), future))
             except BaseException:
                 future.cancel()  # nobody will ask for what became of it
                 raise
-        with self._engine.telling():
+        with self._telling():
             await future
         self._sweep_if_due()
+
+    def _submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> None:
+        """Have a change made; the future is told when it is on disk."""
+        with self._telling():
+            is_followed = isinstance(change, PutWrites) and change.is_followed
+            self._handle.open().writer.submit(change, future, is_followed=is_followed)
+
+    def _target(self, config: RunnableConfig) -> Target:
+        return Target(thread_of(config), self._codec, self._payloads, self._lease, self._fence)
 
     def _sweep_if_due(self) -> None:
         if self._ttl is not None and time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self._engine.submit(partial(sweep, self._ttl.total_seconds()))
+            self._submit(partial(sweep, self._ttl.total_seconds()))
+
+
+def _refuse_torn(*names: str) -> None:
+    """Raise before anything is done if a name is no text that can be stored."""
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:
+        for name in names:
+            if name.encode("utf-8", "ignore").decode() != name:
+                raise Unstorable(f"the name {name!r}", "it holds half a character", "Use whole characters.") from None
+
+
+def _config_of(config: RunnableConfig, checkpoint_id: str) -> RunnableConfig:
+    thread = config["configurable"]["thread_id"]
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns_of(config), "checkpoint_id": checkpoint_id}}

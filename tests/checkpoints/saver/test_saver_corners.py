@@ -131,7 +131,7 @@ def test_closing_takes_nothing_from_a_put_that_is_under_way(path: Path) -> None:
         closing.join(0.3)  # it waits for this one
         return transaction.memories.row_of("t") is not None
 
-    assert saver._engine.carry_out(amid)
+    assert saver._carry_out(amid)
     closing.join()
     assert put(saver, config_of("t"), x=2)
     saver.close()
