@@ -103,39 +103,37 @@ class Pieces:
     def bodies(self, heads: Iterable[Head]) -> list[bytes]:
         """The bytes that these stand for; they are asked for together, once for each level of long lists."""
         found: list[Any] = list(heads)
-        pending = [(at, *head) for at, head in enumerate(found) if type(head) is list]
-        while pending:
-            self._fetch([references for *_, references in pending])
-            lists, pending = pending, []
-            for at, lead, level, references in lists:
-                if level:
-                    pending.append((at, lead, level - 1, b"".join(self._chunks(references))))
-                else:
-                    found[at] = b"".join([lead, *self._chunks(references)])
+        places = [at for at, head in enumerate(found) if type(head) is list]
+        lists = self._lists([found[at] for at in places])
+        self._fetch([references for *_, references in lists])
+        for at, (*_, references) in zip(places, lists, strict=True):
+            found[at] = b"".join([found[at][0], *self._chunks(references)])
         return found
 
     def stream(self, head: Head) -> Stream | None:
         """What is known of bytes that somebody else stored; None if they stand in what holds them."""
         if isinstance(head, bytes):
             return None
-        lead, level, references = head
+        [lists] = self._lists([head])
+        self._fetch(lists)
         made: Stream | None = None
-        for below in reversed(range(level + 1)):
-            self._fetch([references])
-            chunks = self._chunks(references)
-            made = load(b"" if below else lead, chunks, references, made)
-            references = b"".join(chunks)
+        for references in lists:
+            lead = head[0] if references is lists[-1] else b""
+            made = load(lead, self._chunks(references), references, made)
         return made
 
     def numbers(self, heads: Iterable[Head]) -> set[int]:
         """The numbers of all rows that are needed for these."""
-        found: set[int] = set()
-        lists = [head[1:] for head in heads if not isinstance(head, bytes)]
-        while lists:
-            found.update(*[rows_in(references) for _, references in lists])
-            deeper = [head for head in lists if head[0]]
-            self._fetch([references for _, references in deeper])
-            lists = [[level - 1, b"".join(self._chunks(references))] for level, references in deeper]
+        lists = self._lists([head for head in heads if not isinstance(head, bytes)])
+        return set().union(*[rows_in(references) for each in lists for references in each])
+
+    def _lists(self, heads: Sequence[list[Any]]) -> list[list[bytes]]:
+        """Of each head its list of references; where that is to what makes up a longer list, that one after it."""
+        found = [[references] for _, _, references in heads]
+        while deeper := [lists for lists, head in zip(found, heads, strict=True) if len(lists) <= head[1]]:
+            self._fetch([references for *_, references in deeper])
+            for lists in deeper:
+                lists.append(b"".join(self._chunks(lists[-1])))
         return found
 
     def _chunks(self, references: bytes) -> list[memoryview]:

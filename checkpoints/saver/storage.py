@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -162,50 +162,28 @@ class Storage:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection with one consistent view of the file."""
-        connection = self._enter()
-        try:
-            yield connection
-        finally:
-            self._leave(connection)
-
-    def _enter(self) -> sqlite3.Connection:
         self.check()
         with self._gate:
-            while self._is_forking:
-                self._gate.wait()
+            self._gate.wait_for(lambda: not self._is_forking)
             self._readers += 1
-            kept = self._idle.pop() if self._idle else None
-        try:
-            connection = kept or self._place.connect()
-            try:
-                connection.execute("BEGIN")
-            except BaseException:
-                connection.close()
-                raise
-        except BaseException:
-            self._count_out()
-            raise
-        return connection
-
-    def _leave(self, connection: sqlite3.Connection) -> None:
+            connection = self._idle.pop() if self._idle else None
         is_kept = False
         try:
-            if connection.in_transaction:
-                connection.execute("COMMIT")
+            connection = connection or self._place.connect()
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
             with self._gate:  # which whoever closes takes first
                 is_kept = self._keeps and len(self._idle) < _MOST_IDLE and self._finish.alive
                 if is_kept:
                     self._idle.append(connection)
         finally:
-            if not is_kept:
+            if connection is not None and not is_kept:
                 connection.close()
-            self._count_out()
-
-    def _count_out(self) -> None:
-        with self._gate:
-            self._readers -= 1
-            if self._is_forking:
-                self._gate.notify_all()
+            with self._gate:
+                self._readers -= 1
+                if self._is_forking:
+                    self._gate.notify_all()
 
     def before_fork(self) -> None:
         self.writer.pause()
@@ -227,14 +205,12 @@ class Storage:
 
         One of an earlier edition is brought up to date.
         """
-        connection = self._place.connect()
         try:
-            codec.check(connection, str(self.path))
-            bring_up_to_date(connection, self.path, codec, self._busy_seconds)
+            with closing(self._place.connect()) as connection:
+                codec.check(connection, str(self.path))
+                bring_up_to_date(connection, self.path, codec, self._busy_seconds)
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
-        finally:
-            connection.close()
 
     def close(self) -> None:
         """Let the writer finish, and close all connections."""
@@ -245,16 +221,13 @@ class Storage:
     def _prepare(self) -> None:
         try:
             self._place.prepare()
-            connection = self._place.connect()
-            try:
+            with closing(self._place.connect()) as connection:
                 if not schema.is_present(connection):
                     begin(connection, self._busy_seconds)
                     if not schema.is_present(connection):  # another process may have been first
                         schema.create(connection)
                     connection.execute("COMMIT")
                 schema.check_version(connection, str(self.path))
-            finally:
-                connection.close()
         except (sqlite3.Error, OSError) as error:
             raise unusable(self.path, error) from error
 
@@ -310,10 +283,12 @@ class Handle:
 
     def open(self) -> Storage:
         """The storage, opened now if it is not yet."""
-        if self._storage is not None and self._pid == os.getpid():
-            return self._storage
+        storage = self.opened
+        if storage is not None:
+            return storage
         with self._lock:
-            if self.opened is None:
+            storage = self.opened
+            if storage is None:
                 storage = share(self._place(self._path.resolve(), self._busy_seconds), self._busy_seconds)
                 try:
                     storage.admit(self._codec)
@@ -322,8 +297,7 @@ class Handle:
                     raise
                 self._storage, self._pid = storage, os.getpid()
                 self._leave = finalize(self, leave, storage)
-            assert self._storage is not None
-            return self._storage
+            return storage
 
     def close(self) -> None:
         with self._lock:

@@ -7,10 +7,12 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from signoff.checkpoints.saver.encoding.streams import Seen, Stream
+from signoff.checkpoints.saver.encoding.streams import Stream
 
 _TOKEN_BYTES: Final = 8
 _MOST_BYTES: Final = 48 * 2**20
+_MOST_SEEN: Final = 4096
+_SEEN_BYTES: Final = 260
 _LEAST_BYTES: Final = 1500
 """About what the smallest thread takes, and the smallest namespace."""
 
@@ -63,7 +65,8 @@ class ThreadMemory:
     def __init__(self, token: bytes) -> None:
         self.token = token
         self.row: ThreadRow | None = None
-        self.seen = Seen()
+        self.seen: OrderedDict[bytes, bytes] = OrderedDict()
+        self.seen_bytes = 0
         self.spaces: OrderedDict[str, tuple[Streams, int]] = OrderedDict()
 
 
@@ -108,7 +111,10 @@ class ThreadMemories:
 
     def note_seen(self, memory: ThreadMemory) -> None:
         """Count what was seen since, and forget what is too much."""
-        self.size += memory.seen.take_growth()
+        while len(memory.seen) > _MOST_SEEN:
+            memory.seen.popitem(last=False)
+        before, memory.seen_bytes = memory.seen_bytes, len(memory.seen) * _SEEN_BYTES
+        self.size += memory.seen_bytes - before
         while self.size > self._most and self._threads:
             oldest, known = next(iter(self._threads.items()))
             if len(known.spaces) > 1:
@@ -119,7 +125,7 @@ class ThreadMemories:
     def forget(self, thread: str) -> None:
         known = self._threads.pop(thread, None)
         if known is not None:
-            self.size -= sum([size for _, size in known.spaces.values()]) + known.seen.counted + _LEAST_BYTES
+            self.size -= sum([size for _, size in known.spaces.values()]) + known.seen_bytes + _LEAST_BYTES
 
     def clear(self) -> None:
         self._threads.clear()

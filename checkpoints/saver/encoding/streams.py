@@ -39,7 +39,6 @@ _LEAST_SHARED: Final = 16  # of that many bytes at least one was there before, o
 _LONGEST_REST: Final = 64
 _CHUNK_MEMORY: Final = 57 + REFERENCE.size
 _STREAM_MEMORY: Final = 500
-_SEEN_MEMORY: Final = 200
 
 _seed: Final = int.from_bytes(os.urandom(8), "little")
 
@@ -51,30 +50,8 @@ def digest_of(body: Buffer) -> bytes:
     return xxh3_128_digest(body, _seed)
 
 
-class Seen:
-    """Chunks that a thread was seen to hold lately, wherever: what a task wrote is in the next checkpoint."""
-
-    _MOST: Final = 2048
-
-    def __init__(self) -> None:
-        self._young: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
-        self.counted = 0
-        """Bytes of memory that `take_growth` told."""
-
-    def get(self, digest: bytes) -> bytes | None:
-        return self._young.get(digest) or self._old.get(digest)
-
-    def add(self, digest: bytes, reference: bytes) -> None:
-        if len(self._young) >= self._MOST:
-            self._old, self._young = self._young, {}
-        self._young[digest] = reference
-
-    def take_growth(self) -> int:
-        """By about how many bytes of memory it grew since it was asked last."""
-        size = (len(self._young) + len(self._old)) * _SEEN_MEMORY
-        growth, self.counted = size - self.counted, size
-        return growth
+Seen = dict[bytes, bytes]
+"""References to chunks that a thread was seen to hold lately, wherever: a task's write is in the next checkpoint."""
 
 
 class NewRows:
@@ -215,7 +192,7 @@ def _join(
     for digest, reference in zip(fresh, rows.add(list(fresh.values())), strict=True):
         found[digest] = reference
         if seen is not None:
-            seen.add(digest, reference)
+            seen[digest] = reference
     references = b"".join((held[: size * front], *[found[digest] for digest in digests], held[size * end :]))
     above = None
     if len(references) > _INLINE_LIST:
