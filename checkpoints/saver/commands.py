@@ -16,7 +16,7 @@ from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.encoding.streams import INLINE_BYTES, MARK, NewRows, Seen, Stream, store
 from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.schema import row_id
-from signoff.checkpoints.saver.thread_memory import Streams, ThreadRow
+from signoff.checkpoints.saver.thread_memory import Streams, ThreadMemory, ThreadRow
 from signoff.checkpoints.saver.writer import Transaction
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class Addition:
     ns: str
     checkpoint_id: str
 
-    def _enter(self, transaction: Transaction) -> ThreadRow:
-        """The thread's row, for whoever may write to it."""
+    def _enter(self, transaction: Transaction) -> tuple[ThreadRow, ThreadMemory, NewRows]:
+        """The thread's row, for whoever may write to it, what is remembered of the thread, and a place for pieces."""
         fence, lease = self.target.fence, self.target.lease
         if fence is not None:
             claimed = transaction.execute("SELECT owner FROM runs WHERE id = ?", (fence.run_id,)).fetchone()
@@ -99,7 +99,8 @@ class Addition:
         assert row is not None
         if lease is not None:
             lease.hold(self.target.thread, row, transaction)
-        return row
+        memory = transaction.remember(row)
+        return row, memory, NewRows(iter(row.take_number, None), int.from_bytes(row.token[: MARK.size], "little"))
 
     def _insert(self, transaction: Transaction, row: ThreadRow, rows: NewRows) -> None:
         pieces = [(row_id(row.no, number), self.target.codec.encode(body, number)) for number, body in rows.bodies()]
@@ -112,10 +113,6 @@ class Addition:
             return body
         transaction.execute("INSERT INTO saver_pieces VALUES (?, ?)", (row_id(thread, number), body))
         return number
-
-
-def new_rows(row: ThreadRow) -> NewRows:
-    return NewRows(iter(row.take_number, None), int.from_bytes(row.token[: MARK.size], "little"))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -132,11 +129,9 @@ class PutCheckpoint(Addition):
     def __call__(self, transaction: Transaction) -> None:
         """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
         target = self.target
-        row = self._enter(transaction)
-        memory = transaction.remember(row)
+        row, memory, rows = self._enter(transaction)
         known = memory.spaces.get(self.ns)
         before = known[0] if known is not None else self._load(transaction)
-        rows = new_rows(row)
         head, now = self._store(before, rows, memory.seen)
         self._insert(transaction, row, rows)
         place = place_of(self.ns, self.checkpoint_id, self.parent_id, self.run)
@@ -203,9 +198,7 @@ class PutWrites(Addition):
 
     def __call__(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
-        row = self._enter(transaction)
-        memory = transaction.remember(row)
-        rows = new_rows(row)
+        row, memory, rows = self._enter(transaction)
         packed: list[object] = [self.task_path]
         for index, channel, parts in self.writes:
             is_small = sum(map(len, parts)) <= INLINE_BYTES

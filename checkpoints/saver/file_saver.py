@@ -68,8 +68,10 @@ class FileSaver(BaseCheckpointSaver[Any]):
             row = reader.find(ns, checkpoint_id)
             return None if row is None else reader.read(row)
 
-        with self._telling():
+        try:
             stored = self._handle.open().read(read)
+        except sqlite3.Error as error:  # as `_telling` has it, without the time that this takes
+            raise unusable(self.database, error) from error
         return None if stored is None else stored.unpacked(config["configurable"]["thread_id"])
 
     aget_tuple = in_thread(get_tuple)
@@ -147,7 +149,7 @@ class FileSaver(BaseCheckpointSaver[Any]):
             found: Page = []
             with self._view() as connection:
                 for reader in readers.values():
-                    reader.reopen(connection)
+                    reader.connection = connection
                 for thread, ns, checkpoint_id in pending[:_PAGE]:
                     reader = readers.setdefault(thread, self._reader_of(connection, thread))
                     row = reader.find(ns, checkpoint_id) if len(found) < left else None

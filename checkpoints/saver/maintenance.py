@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -90,18 +91,68 @@ class MaintainedSaver(FileSaver):
 
     def stats(self) -> SaverStats:
         """What is in the file."""
+
+        def count(query: str) -> int:
+            return int(connection.execute(query).fetchone()[0])
+
         with self._view() as connection:
-            return _stats(connection, self.database)
+            files = [file for file in (self.database, Path(f"{self.database}-wal")) if file.exists()]
+            page = count("PRAGMA page_size")
+            in_memory = count("PRAGMA page_count") * page if str(self.database) == IN_MEMORY else 0
+            largest = connection.execute(
+                "SELECT t.name, count(*), sum(length(c.head) + length(c.metadata)) + coalesce(s.size, 0)"
+                " FROM saver_threads t JOIN saver_checkpoints c ON c.thread = t.no LEFT JOIN"
+                " (SELECT id >> 32 AS no, sum(length(body)) AS size FROM saver_pieces GROUP BY 1) s ON s.no = t.no"
+                " GROUP BY t.no ORDER BY 3 DESC LIMIT ?",
+                (_LARGEST,),
+            ).fetchall()
+            return SaverStats(
+                size=in_memory or sum(file.stat().st_size for file in files),
+                free=count("PRAGMA freelist_count") * page,
+                threads=count("SELECT count(*) FROM saver_threads"),
+                checkpoints=count("SELECT count(*) FROM saver_checkpoints"),
+                writes=count("SELECT count(*) FROM saver_writes"),
+                pieces=count("SELECT count(*) FROM saver_pieces"),
+                encrypted=count("SELECT count(*) FROM saver_meta WHERE key = 'proof'") > 0,
+                schema=count("SELECT value FROM saver_meta WHERE key = 'schema'"),
+                largest=tuple((name, checkpoints, size) for name, checkpoints, size in largest),
+            )
 
     def check(self) -> Sequence[str]:
         """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
         with self._view() as connection:
-            return _check(connection, self._reader_of)
+            problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
+            for table, owner in (("saver_pieces", "id >> 32"), *((table, "thread") for table in _OF_THREADS)):
+                strays = f"SELECT count(*) FROM {table} WHERE {owner} NOT IN (SELECT no FROM saver_threads)"
+                (count,) = connection.execute(strays).fetchone()
+                if count:
+                    problems.append(f"{count} rows of {table} belong to no thread")
+            for no, name in connection.execute("SELECT no, name FROM saver_threads").fetchall():
+                for ns, checkpoint_id, is_coming in _places_of(connection, no):
+                    reader = self._reader_of(connection, name)
+                    try:
+                        row = None if is_coming else reader.find(ns, checkpoint_id)
+                        if row is not None:
+                            reader.read(row).unpacked(name)
+                        else:
+                            reader.pending_writes(no, ns, checkpoint_id)
+                    except _UNREADABLE as error:
+                        kind = "writes" if is_coming else "a checkpoint"
+                        problems.append(f"{kind} of thread {name!r} cannot be read: {error}")
+            return problems
 
     def backup(self, target: Path | str) -> None:
-        """Copy the file, as it is now, into a new one, while others go on writing."""
-        with self._view() as connection:
-            _backup(connection, Path(target))
+        """Copy the file, as it is now, into a new one, while others go on writing.
+
+        The copy says of itself that it is one: the original may go on.
+        """
+        if Path(target).exists():
+            raise DatabaseUnusable(str(target), "it is there already, and a backup replaces nothing")
+        with self._view() as connection, closing(sqlite3.connect(target)) as copy:
+            connection.backup(copy)
+            if copy.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (LEDGER_TABLE,)).fetchone():
+                with copy:
+                    copy.execute("INSERT OR REPLACE INTO ledger_meta (key, value) VALUES (?, ?)", (COPIED_AT, now()))
 
 
 def _delete_threads(names: Sequence[str], transaction: Transaction) -> None:
@@ -192,71 +243,6 @@ def _keep_latest(names: Sequence[str], reader_of: ReaderOf, transaction: Transac
             _delete_checkpoints(transaction, name, dead, reader_of)
 
 
-def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
-    """What is in the file."""
-
-    def count(query: str) -> int:
-        return int(connection.execute(query).fetchone()[0])
-
-    page = count("PRAGMA page_size")
-    files, is_in_memory = (database, Path(f"{database}-wal")), str(database) == IN_MEMORY
-    largest = connection.execute(
-        "SELECT t.name, count(*), sum(length(c.head) + length(c.metadata)) + coalesce(s.size, 0)"
-        " FROM saver_threads t JOIN saver_checkpoints c ON c.thread = t.no LEFT JOIN"
-        " (SELECT id >> 32 AS no, sum(length(body)) AS size FROM saver_pieces GROUP BY 1) s ON s.no = t.no"
-        " GROUP BY t.no ORDER BY 3 DESC LIMIT ?",
-        (_LARGEST,),
-    ).fetchall()
-    return SaverStats(
-        size=count("PRAGMA page_count") * page if is_in_memory else sum(f.stat().st_size for f in files if f.exists()),
-        free=count("PRAGMA freelist_count") * page,
-        threads=count("SELECT count(*) FROM saver_threads"),
-        checkpoints=count("SELECT count(*) FROM saver_checkpoints"),
-        writes=count("SELECT count(*) FROM saver_writes"),
-        pieces=count("SELECT count(*) FROM saver_pieces"),
-        encrypted=count("SELECT count(*) FROM saver_meta WHERE key = 'proof'") > 0,
-        schema=count("SELECT value FROM saver_meta WHERE key = 'schema'"),
-        largest=tuple((name, checkpoints, size) for name, checkpoints, size in largest),
-    )
-
-
-def _check(connection: sqlite3.Connection, reader_of: ReaderOf) -> list[str]:
-    """What is wrong: SQLite's own check, then every checkpoint and write read to the end."""
-    problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
-    for table, owner in (("saver_pieces", "id >> 32"), *((table, "thread") for table in _OF_THREADS)):
-        strays = f"SELECT count(*) FROM {table} WHERE {owner} NOT IN (SELECT no FROM saver_threads)"
-        (count,) = connection.execute(strays).fetchone()
-        if count:
-            problems.append(f"{count} rows of {table} belong to no thread")
-    for no, name in connection.execute("SELECT no, name FROM saver_threads").fetchall():
-        for ns, checkpoint_id, is_coming in _places_of(connection, no):
-            reader = reader_of(connection, name)
-            try:
-                row = None if is_coming else reader.find(ns, checkpoint_id)
-                if row is not None:
-                    reader.read(row).unpacked(name)
-                else:
-                    reader.pending_writes(no, ns, checkpoint_id)
-            except _UNREADABLE as error:
-                kind = "writes" if is_coming else "a checkpoint"
-                problems.append(f"{kind} of thread {name!r} cannot be read: {error}")
-    return problems
-
-
-def _backup(connection: sqlite3.Connection, target: Path) -> None:
-    """Copy the whole file into a new one, which says of itself that it is a copy: the original may go on."""
-    if target.exists():
-        raise DatabaseUnusable(str(target), "it is there already, and a backup replaces nothing")
-    copy = sqlite3.connect(target)
-    try:
-        connection.backup(copy)
-        if copy.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (LEDGER_TABLE,)).fetchone():
-            with copy:
-                copy.execute("INSERT OR REPLACE INTO ledger_meta (key, value) VALUES (?, ?)", (COPIED_AT, now()))
-    finally:
-        copy.close()
-
-
 def _places_of(connection: sqlite3.Connection, thread: int) -> list[tuple[str, str, bool]]:
     """Namespace and id of each checkpoint of a thread, and of those of which only writes are here so far (True)."""
     return [
@@ -301,7 +287,8 @@ def _delete_checkpoints(
             f"DELETE FROM {table} WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
             [(thread.no, ns, checkpoint_id) for ns, checkpoint_id in dead],
         )
-    alive = reader_of(transaction.connection, name).needed()
+    places = _places_of(transaction.connection, thread.no)
+    alive = reader_of(transaction.connection, name).needed(thread.no, places)
     transaction.execute(
         "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
         (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),

@@ -180,7 +180,7 @@ class _Thread:
             parent_id=parent_id,
             run=run,
             plain=NO_VALUES,
-            values={name: self._parts(part) for name, part in self._items(values)},
+            values={name: self._parts(part) for name, part in self._items(values)[1]},
             rest=b"".join(self._parts(rest)),
             metadata=self._decode(metadata, f"metadata:{place}"),
         )
@@ -217,8 +217,7 @@ class _Thread:
 
     def _elements(self, part: int | bytes, way: list[Any], ways: list[list[Any]]) -> list[bytes]:
         """What a list or dict begins with, and the bytes of each of its items; `ways` lead to its bytearrays."""
-        is_dict = self._kind(part) == "dict"
-        items = list(self._items(part))
+        is_dict, items = self._items(part)
         found = [box_header(len(items), is_dict=is_dict)]
         for place, (key, inner) in enumerate(items):
             at = [*way, key if is_dict else place]
@@ -237,23 +236,15 @@ class _Thread:
             ways.append(way)
         return ormsgpack.packb(body[1:])
 
-    def _kind(self, part: int | bytes) -> str:
-        body = self._body(part)
-        while _CHUNKS[body[0]] == "branch":
-            body = self._body(ormsgpack.unpackb(body[1:])[0])
-        return _CHUNKS[body[0]]
-
-    def _items(self, part: int | bytes) -> Iterator[tuple[Any, int | bytes]]:
-        """The keys, if it is a dict, and what stands for each item."""
+    def _items(self, part: int | bytes) -> tuple[bool, list[tuple[Any, int | bytes]]]:
+        """Whether it is a dict, and the key and what stands for it of each item."""
         body = self._body(part)
         parts = ormsgpack.unpackb(body[1:])
         if _CHUNKS[body[0]] == "branch":
-            for below in parts:
-                yield from self._items(below)
-        elif _CHUNKS[body[0]] == "dict":
-            yield from zip(parts[::2], parts[1::2], strict=True)
-        else:
-            yield from ((None, inner) for inner in parts)
+            below = [self._items(inner) for inner in parts]
+            return below[0][0], [item for _, items in below for item in items]
+        is_dict = _CHUNKS[body[0]] == "dict"
+        return is_dict, list(zip(parts[::2], parts[1::2], strict=True)) if is_dict else [(None, one) for one in parts]
 
     def _body(self, part: int | bytes) -> bytes:
         if isinstance(part, bytes):

@@ -96,7 +96,7 @@ class Pieces:
 
     def __init__(self, connection: sqlite3.Connection, codec: RowCodec, name: str) -> None:
         self.connection, self._codec, self._name = connection, codec, name
-        self.thread = 0
+        self._no = 0
         self._rows: dict[int, memoryview] = {}
         self._held = 0
 
@@ -104,6 +104,8 @@ class Pieces:
         """The bytes that these stand for; they are asked for together, once for each level of long lists."""
         found: list[Any] = list(heads)
         places = [at for at, head in enumerate(found) if type(head) is list]
+        if not places:
+            return found
         lists = self._lists([found[at] for at in places])
         self._fetch([references for *_, references in lists])
         for at, (*_, references) in zip(places, lists, strict=True):
@@ -154,7 +156,7 @@ class Pieces:
             return
         if self._held > _MOST_HELD:
             self._rows, self._held, wanted = {}, 0, needed
-        base, least, most = row_id(self.thread, 0), min(wanted), max(wanted)
+        base, least, most = row_id(self._no, 0), min(wanted), max(wanted)
         if most - least < len(wanted):
             found = self.connection.execute(_RANGE, (base + least, base + most)).fetchall()
         else:
@@ -169,47 +171,43 @@ class Pieces:
             raise sqlite3.DatabaseError(f"piece {missing} of thread {self._name!r} is missing; restore a backup")
 
 
-class ThreadReader:
-    """One thread's rows, in the view of one transaction."""
+class ThreadReader(Pieces):
+    """One thread's rows, in the view of one transaction, or of one after the other: pieces never change."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: str, codec: RowCodec, payloads: Payloads) -> None:
-        self._connection, self._thread, self._codec, self._payloads = connection, thread, codec, payloads
-        self.pieces = Pieces(connection, codec, thread)
-
-    def reopen(self, connection: sqlite3.Connection) -> None:
-        """Go on in the view of another transaction: pieces never change."""
-        self._connection = self.pieces.connection = connection
+    def __init__(self, connection: sqlite3.Connection, name: str, codec: RowCodec, payloads: Payloads) -> None:
+        super().__init__(connection, codec, name)
+        self._payloads = payloads
 
     def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
         """The checkpoint with this id, or the newest of the namespace."""
-        condition, values = _NEWEST, [self._thread, ns]
+        condition, values = _NEWEST, [self._name, ns]
         if checkpoint_id is not None:
             condition, values = _NAMED, [*values, checkpoint_id]
-        found = self._connection.execute(_ROWS + condition, values).fetchone()
+        found = self.connection.execute(_ROWS + condition, values).fetchone()
         if found is None:
             return None
-        self.pieces.thread, ns, checkpoint_id, parent_id, run, head, metadata, is_written_to = found
+        self._no, ns, checkpoint_id, parent_id, run, head, metadata, is_written_to = found
         place = place_of(ns, checkpoint_id or "", parent_id, run)
         entries, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
         metadata = self._codec.decode(metadata, f"metadata:{place}")
-        return Row(self.pieces.thread, ns, checkpoint_id or "", parent_id, entries, rest, metadata, bool(is_written_to))
+        return Row(self._no, ns, checkpoint_id or "", parent_id, entries, rest, metadata, bool(is_written_to))
 
     def metadata(self, row: Row) -> Any:
         return self._payloads.unpack_facts(row.metadata)
 
     def read(self, row: Row) -> Stored:
         """All of a checkpoint."""
-        values, rest = self.pieces.bodies((row.values, row.rest))
+        values, rest = self.bodies((row.values, row.rest))
         entries, plain = ormsgpack.unpackb(values)
         writes = self._writes(row.thread, row.ns, row.checkpoint_id) if row.is_written_to else []
-        bodies = self.pieces.bodies([*entries.values(), *[head for *_, head in writes]])
+        bodies = self.bodies([*entries.values(), *[head for *_, head in writes]])
         channels = dict(zip(entries, bodies, strict=False))
         written = [(task, name, body) for (task, name, _), body in zip(writes, bodies[len(entries) :], strict=True)]
         return Stored(self._payloads, row, rest, plain, channels, written)
 
     def channels(self, row: Row) -> tuple[dict[str, Head], dict[str, Any]]:
         """What stands for the values of the channels, and the values of those that are small and plain."""
-        entries, plain = ormsgpack.unpackb(self.pieces.bodies([row.values])[0])
+        entries, plain = ormsgpack.unpackb(self.bodies([row.values])[0])
         return entries, _unpack_plain(plain)
 
     def streams(self, ns: str, checkpoint_id: str) -> Streams | None:
@@ -217,14 +215,14 @@ class ThreadReader:
         row = self.find(ns, checkpoint_id)
         if row is None:
             return None
-        channels = {name: self.pieces.stream(head) for name, head in self.channels(row)[0].items()}
+        channels = {name: self.stream(head) for name, head in self.channels(row)[0].items()}
         large = {name: stream for name, stream in channels.items() if stream is not None}
-        return Streams(large, self.pieces.stream(row.values), self.pieces.stream(row.rest))
+        return Streams(large, self.stream(row.values), self.stream(row.rest))
 
     def pending_writes(self, thread: int, ns: str, checkpoint_id: str) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
         writes = self._writes(thread, ns, checkpoint_id)
-        bodies = self.pieces.bodies([head for *_, head in writes])
+        bodies = self.bodies([head for *_, head in writes])
         return [(task, name, self._payloads.unpack(body)) for (task, name, _), body in zip(writes, bodies, strict=True)]
 
     def delta_history(
@@ -245,7 +243,7 @@ class ThreadReader:
             entries, plain = self.channels(row)
             seeds |= {name: plain[name] for name in newest_first if name not in seeds and name in plain}
             wanted = [channel for channel in newest_first if channel not in seeds and channel in entries]
-            bodies = self.pieces.bodies([entries[channel] for channel in wanted])
+            bodies = self.bodies([entries[channel] for channel in wanted])
             seeds |= {channel: self._payloads.unpack(body) for channel, body in zip(wanted, bodies, strict=True)}
             parent_id = row.parent_id
         history: dict[str, DeltaChannelHistory] = {}
@@ -255,22 +253,18 @@ class ThreadReader:
                 history[channel]["seed"] = seeds[channel]
         return history
 
-    def needed(self) -> set[int]:
-        """The numbers of all pieces of the thread's checkpoints, and of all writes."""
-        found = self._connection.execute("SELECT no FROM saver_threads WHERE name = ?", (self._thread,)).fetchone()
-        self.pieces.thread = no = found[0]
+    def needed(self, no: int, places: Iterable[tuple[str, str, bool]]) -> set[int]:
+        """The numbers of all pieces of these checkpoints, and of all writes beside them; `no` is the thread's."""
+        self._no = no
         held = [
             f"SELECT {body} FROM saver_{table} WHERE thread = ? AND typeof({body}) = 'integer'"
             for table, body in (("checkpoints", "head"), ("writes", "body"))
         ]
-        numbers = {number for (number,) in self._connection.execute(" UNION ALL ".join(held), (no, no))}
-        places = "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE thread = ?"
-        for ns, checkpoint_id in self._connection.execute(places, (no,)).fetchall():
-            if (row := self.find(ns, checkpoint_id)) is not None:
-                numbers |= self.pieces.numbers([row.values, row.rest, *self.channels(row)[0].values()])
-        places = places.replace("SELECT", "SELECT DISTINCT").replace("checkpoints", "writes")
-        for ns, checkpoint_id in self._connection.execute(places, (no,)).fetchall():
-            numbers |= self.pieces.numbers([head for *_, head in self._writes(no, ns, checkpoint_id, all_of_them=True)])
+        numbers = {number for (number,) in self.connection.execute(" UNION ALL ".join(held), (no, no))}
+        for ns, checkpoint_id, is_coming in places:
+            if not is_coming and (row := self.find(ns, checkpoint_id)) is not None:
+                numbers |= self.numbers([row.values, row.rest, *self.channels(row)[0].values()])
+            numbers |= self.numbers([head for *_, head in self._writes(no, ns, checkpoint_id, all_of_them=True)])
         return numbers
 
     def _writes(
@@ -287,7 +281,7 @@ class ThreadReader:
         )
         found: dict[tuple[str, int], tuple[str, int, str, Head, str]] = {}
         every: list[tuple[str, str, Head]] = []
-        rows = self._connection.execute(query, (thread, ns, checkpoint_id)).fetchall()
+        rows = self.connection.execute(query, (thread, ns, checkpoint_id)).fetchall()
         for number, task_id, body in rows:
             place = place_of_writes(number, ns, checkpoint_id, task_id)
             path, *rest = ormsgpack.unpackb(self._codec.decode(body, place))
@@ -300,7 +294,7 @@ class ThreadReader:
             for index, channel, head in writes:
                 if index < 0 or not (is_another or (task_id, index) in found):
                     found[task_id, index] = (task_id, index, channel, head, path)
-        self.pieces.thread = thread
+        self._no = thread
         if all_of_them:
             return every
         counting = sorted(found.values(), key=lambda write: writes_sort_key(write[4], write[0], write[1]))

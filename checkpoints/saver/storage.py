@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
-from weakref import WeakValueDictionary, finalize
+from weakref import finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import (
@@ -46,8 +46,7 @@ class FilePlace:
     """A file."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
-        self.path, self._busy_seconds = path, busy_seconds
-        self._name = str(path)
+        self.path, self._busy_seconds, self._name = path, busy_seconds, str(path)
 
     def prepare(self) -> None:
         """Refuse what is somebody else's, having changed nothing."""
@@ -123,6 +122,7 @@ class Storage:
         self.path, self._place = place.path, place
         self._idle: list[sqlite3.Connection] = []
         self._busy_seconds = busy_seconds
+        self.users = 0
         self._prepare()
         self._identity, self._pid = place.identity(), os.getpid()
         self._keeps = place.keeps
@@ -232,8 +232,7 @@ class Storage:
             raise unusable(self.path, error) from error
 
 
-_shared: WeakValueDictionary[tuple[int, Path], Storage] = WeakValueDictionary()
-_users: dict[Storage, int] = {}
+_shared: dict[tuple[int, Path], Storage] = {}
 _sharing = threading.RLock()  # a saver that is collected leaves, wherever that happens
 
 
@@ -244,20 +243,16 @@ def share(place: Place, busy_seconds: float) -> Storage:
         storage = _shared.get(key)
         if storage is None or not storage.is_there:
             storage = _shared[key] = Storage(place, busy_seconds)
-            _users[storage] = 0
-        _users[storage] += 1
+        storage.users += 1
         return storage
 
 
 def leave(storage: Storage) -> None:
     """One user fewer; the last one closes it."""
     with _sharing:
-        if storage not in _users:
+        storage.users -= 1
+        if storage.users:
             return
-        _users[storage] -= 1
-        if _users[storage]:
-            return
-        del _users[storage]
         if _shared.get((os.getpid(), storage.path)) is storage:
             del _shared[os.getpid(), storage.path]
     storage.close()

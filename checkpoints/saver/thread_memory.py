@@ -54,17 +54,12 @@ class ThreadRow:
         if self.token == self.before:
             self.token, self.is_changed = os.urandom(_TOKEN_BYTES), True
 
-    def as_saved(self) -> ThreadRow:
-        """The row as it is once its transaction is done."""
-        return ThreadRow(self.name, self.no, self.next, self.token, self.owner, self.owner_until, self.fence)
-
 
 class ThreadMemory:
     """One thread, as it was when its row had this token."""
 
     def __init__(self, token: bytes) -> None:
         self.token = token
-        self.row: ThreadRow | None = None
         self.seen: OrderedDict[bytes, bytes] = OrderedDict()
         self.seen_bytes = 0
         self.spaces: OrderedDict[str, tuple[Streams, int]] = OrderedDict()
@@ -91,22 +86,12 @@ class ThreadMemories:
         self._threads.move_to_end(thread)
         return memory
 
-    def row_of(self, thread: str) -> ThreadRow | None:
-        """The thread's row as this process wrote it last."""
-        memory = self._threads.get(thread)
-        return None if memory is None or memory.row is None else memory.row.as_saved()
-
-    def keep_row(self, row: ThreadRow) -> None:
-        memory = self._threads.get(row.name)
-        if memory is not None and memory.token == row.token:
-            memory.row = row
-
     def put(self, thread: str, ns: str, streams: Streams) -> None:
         """Remember what was stored last of a namespace; what was longest not in use is forgotten if it is too much."""
         memory = self._threads[thread]
-        before = memory.spaces.pop(ns, None)
-        self.size += streams.size - (before[1] if before is not None else 0)
-        memory.spaces[ns] = streams, streams.size
+        size, before = streams.size, memory.spaces.pop(ns, None)
+        self.size += size - (before[1] if before is not None else 0)
+        memory.spaces[ns] = streams, size
         self.note_seen(memory)
 
     def note_seen(self, memory: ThreadMemory) -> None:

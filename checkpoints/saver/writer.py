@@ -46,23 +46,19 @@ class Transaction:
 
     def thread(self, name: str, *, create: bool = True) -> ThreadRow | None:
         """The row of this thread; None if there is none and none is to be made."""
-        row = self._rows.get(name)
-        if row is None and (known := self.memories.row_of(name)) is not None:
-            found = self.execute("SELECT token FROM saver_threads WHERE no = ?", (known.no,)).fetchone()
-            if found is not None and found[0] == known.token:
-                row = self._rows[name] = known
-        if row is None:
-            found = self.execute(
-                "SELECT no, next, token, owner, owner_until, fence FROM saver_threads WHERE name = ?", (name,)
-            ).fetchone()
-            if found is None:
-                if not create:
-                    return None
-                made = self.execute(
-                    "INSERT INTO saver_threads (name, next, token, touched_at) VALUES (?, 1, x'', ?)", (name, self.now)
-                )
-                found = (made.lastrowid, 1, b"", "", 0.0, 0)
-            row = self._rows[name] = ThreadRow(name, *found)
+        if name in self._rows:
+            return self._rows[name]
+        found = self.execute(
+            "SELECT no, next, token, owner, owner_until, fence FROM saver_threads WHERE name = ?", (name,)
+        ).fetchone()
+        if found is None:
+            if not create:
+                return None
+            made = self.execute(
+                "INSERT INTO saver_threads (name, next, token, touched_at) VALUES (?, 1, x'', ?)", (name, self.now)
+            )
+            found = (made.lastrowid, 1, b"", "", 0.0, 0)
+        row = self._rows[name] = ThreadRow(name, *found)
         return row
 
     def remember(self, row: ThreadRow) -> ThreadMemory:
@@ -90,11 +86,6 @@ class Transaction:
                     " fence = ? WHERE no = ?",
                     (row.next, row.token, self.now, row.owner, row.owner_until, row.fence, row.no),
                 )
-
-    def note_saved(self) -> None:
-        """It is on disk: remember the threads' rows."""
-        for row in self._rows.values():
-            self.memories.keep_row(row.as_saved())
 
     def forget_threads(self) -> None:
         """What is remembered of its threads may not be so."""
@@ -183,36 +174,32 @@ class Writer:
                 self._thread.start()
             self._queue.put(job)
             if self._is_over:  # who came late is served, by a thread that nobody will stop
-                self._queue.put(None)
-                self._thread = None
+                self._end_thread()
         return job
 
-    @property
-    def remembered_bytes(self) -> int:
-        """Memory that is held to write only what is new, about."""
-        return self._desk.memories.size
+    def _end_thread(self) -> threading.Thread | None:
+        """Have the thread, if there is one, end after what it has to do; for who has the lock."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+        return thread
 
     def stop(self, *, wait: bool) -> None:
         """Let the thread end after what it has to do; a later change is made by a thread of its own."""
         with self._lock:
             self._is_over = True
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._queue.put(None)
+            thread = self._end_thread()
         if thread is not None and wait and thread is not threading.current_thread():
             thread.join()
         self._desk.close(wait=wait)
 
     def pause(self) -> None:
         """Finish what there is to do, and begin nothing until `resume`."""
-        while True:
-            self._lock.acquire()
-            thread, self._thread = self._thread, None
-            if thread is None:
-                break  # with the lock
-            self._queue.put(None)
+        self._lock.acquire()
+        while (thread := self._end_thread()) is not None:
             self._lock.release()
             thread.join()
+            self._lock.acquire()
         self._desk.turn.acquire()
         self._desk.disconnect()
 
@@ -295,7 +282,6 @@ class _Desk:
                     transaction.forget_threads()
             transaction.save_threads()
             connection.execute("COMMIT")
-            transaction.note_saved()
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -43,6 +43,7 @@ ALONE: dict[str, str] = {
     "checkpoints/saver/migration.py": "needed once, by files of the first edition",
     "checkpoints/saver/maintenance.py": "pruning, copying and deleting, which no step of a run needs",
     "checkpoints/saver/postgres_checkpointer.py": "loaded only where the database is PostgreSQL",
+    "checkpoints/saver/storage.py": "the opened file, which the savers of a process share; file_saver.py reads it",
     "desk/cli/live.py": "what a terminal shows while a run goes on; run.py has the commands",
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
     "desk/web/screens/eval_pages.py": "the screens of evals; the application gives them their addresses",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final
 
 import ormsgpack
@@ -60,9 +60,6 @@ class StrictSerializer(SerializerProtocol):
         self.types: frozenset[TypeName] = frozenset(map(_type_name, types))
         self._listed = self.types - KNOWN
         self._allowed = KNOWN | self.types
-        self.loads_packed: Callable[[bytes | memoryview], Any]
-        """The value of what `dumps_typed` made as "msgpack"."""
-        self.loads_packed = partial(rebuild, allowed=self._allowed, strict=self._listed)
         self._upstream = JsonPlusSerializer(allowed_msgpack_modules=self._allowed)
 
     def with_msgpack_allowlist(self, extra: Iterable[type | TypeName]) -> StrictSerializer:
@@ -152,6 +149,10 @@ class StrictSerializer(SerializerProtocol):
         if data[0] == "msgpack":
             return self.loads_packed(data[1])
         return self._upstream.loads_typed(data)
+
+    def loads_packed(self, packed: bytes | memoryview) -> Any:
+        """The value of what `dumps_typed` made as "msgpack"."""
+        return rebuild(packed, self._allowed, self._listed)
 
     def _check(self, obj: object, packed: bytes) -> None:
         """Raise if something in there would not come back: objects of unlisted types first."""

@@ -155,7 +155,7 @@ def test_what_is_remembered_is_little_and_bounded_for_one_thread_too(tmp_path: P
         finally:
             tracemalloc.stop()
         assert held < MEGABYTE  # of 15 MB
-        counted = saver._handle.open().writer.remembered_bytes
+        counted = saver._handle.open().writer._desk.memories.size
         assert held / 3 < counted < 3 * held
 
 
