@@ -28,7 +28,7 @@ MARK: Final = Struct("<I")
 INLINE_BYTES: Final = 320
 """Bytes up to this many stand in whatever holds them."""
 _INLINE_LIST: Final = 32 * REFERENCE.size
-_ROW_BYTES: Final = 256 * 1024
+_ROW_BYTES: Final = 64 * 1024  # more is given memory of its own by the system each time it is read
 _OWN_ROW: Final = 4096  # so much that is new of one value has rows of its own: they go when the value goes
 _LARGE_PART: Final = 32 * 1024
 _LIST_BITS: Final = 8
@@ -88,7 +88,7 @@ class NewRows:
 class Stream:
     """Bytes as they are stored: what is known of their chunks, in order. Never changed once made."""
 
-    __slots__ = ("above", "digest", "digests", "lead", "misses", "references", "resting", "rests")
+    __slots__ = ("above", "digest", "digests", "lead", "misses", "references", "resting")
 
     def __init__(
         self, digest: bytes, lead: bytes, digests: list[bytes], references: bytes, above: Stream | None = None
@@ -96,7 +96,7 @@ class Stream:
         self.digest, self.digests, self.references = digest, digests, references
         self.lead = lead  # what they begin with, before the first chunk
         self.above = above  # the list of references, where that is stored as well
-        self.misses = self.resting = self.rests = 0  # whether to look for what was there before
+        self.misses = self.resting = 0  # whether to look for what was there before
 
     @property
     def head(self) -> list[object]:
@@ -203,16 +203,14 @@ def _join(
 
 def _note(made: Stream, before: Stream, size: int, stored: int) -> None:
     """Where next to nothing was there before, twice on end, it is not looked for during the next writes."""
-    made.rests = before.rests
+    made.misses = before.misses
     if before.resting:
         made.resting = before.resting - 1
     elif (size - stored) * _LEAST_SHARED >= size:
-        made.misses = made.rests = 0
-    elif before.misses:
-        made.rests = before.rests + 1
-        made.resting = min(2 << made.rests, _LONGEST_REST)
+        made.misses = 0
     else:
-        made.misses = 1
+        made.misses += 1
+        made.resting = min(2 << made.misses // 2, _LONGEST_REST) if made.misses % 2 == 0 else 0
 
 
 def _without_large(parts: Sequence[bytes]) -> Sequence[Buffer]:
