@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from signoff.checkpoints.canonical import digest as digest, digest_text as digest_text, later as later
     from signoff.checkpoints.canonical import moment_of as moment_of, seconds_since as seconds_since, today as today
     from signoff.checkpoints.canonical import read_once as read_once, readable_text as readable_text
+    from signoff.checkpoints.opening import CurrentLedger as CurrentLedger
     from signoff.checkpoints.opening import configured_ledger as configured_ledger, configured_saver as configured_saver
     from signoff.checkpoints.opening import open_saver as open_saver
     from signoff.checkpoints.process_identity import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -12,7 +13,7 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.notifications.hooks import configured_hooks
 from signoff.checkpoints.redaction import remember_settings
 from signoff.error_base import MissingExtra
-from signoff.settings import Settings
+from signoff.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -59,3 +60,21 @@ def configured_ledger(settings: Settings) -> Ledger:
     """The ledger of the database that the settings name, and of the hooks; their secrets are kept out of its log."""
     remember_settings(settings)
     return Ledger(settings.database_name, hooks=configured_hooks(settings), tenant=settings.tenant)
+
+
+class CurrentLedger:
+    """The ledger of the settings as they are now: opened once, and another one when they, or the folder, have changed.
+
+    Any thread may ask. Whoever still works with an earlier one is left to; it is closed when nobody does.
+    """
+
+    def __init__(self) -> None:
+        self._opening = threading.Lock()
+        self._opened: tuple[tuple[Settings, Path], Ledger] | None = None
+
+    def __call__(self) -> Ledger:
+        surroundings = load_settings(), Path.cwd()
+        with self._opening:
+            if self._opened is None or self._opened[0] != surroundings:
+                self._opened = surroundings, configured_ledger(surroundings[0])
+            return self._opened[1]

@@ -8,18 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Final, Protocol
 
 from signoff.checkpoints.errors import RunBusy
+from signoff.checkpoints.ledger import Ledger
 from signoff.concurrency import in_thread, submit
+from signoff.error_base import SignoffError
 from signoff.fleet import Event
 
 MOST_AT_ONCE: Final = 4
 BUSY: Final = "another process drives it"
 _UNTIL_STOPPED: Final = 30.0
 """Seconds in which a run that is stopped comes to its end."""
+_SWEEPS_EVERY: Final = 30.0
+"""Seconds."""
 
 
 class Driven(Protocol):
@@ -123,3 +127,22 @@ class Background:
         async with aclosing(driven.astream()) as events:
             async for event in events:
                 self._heard(run, event)
+
+
+@contextmanager
+def sweeping(ledger: Ledger) -> Iterator[None]:
+    """Meanwhile, close what expires and tell of what escalates, as `signoff notify` does."""
+    over = threading.Event()
+    threading.Thread(target=_sweep, args=(ledger, over), name="signoff sweep", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _sweep(ledger: Ledger, over: threading.Event) -> None:
+    while not over.wait(_SWEEPS_EVERY):
+        try:
+            ledger.approvals.sweep()
+        except SignoffError as error:  # such as a database that is locked for long: the next time finds the same
+            _log.warning("what expired was not closed: %s", error)

@@ -300,7 +300,9 @@ class Driver:
     async def _fenced_saver(self, fence: Fence) -> AsyncIterator[BaseCheckpointSaver[Any]]:
         """The saver for this claim alone: with one that was replaced not even the last step is written."""
         async with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
-            yield saver.fenced(fence, self.ledger.database) if isinstance(saver, Fenceable) else saver
+            if isinstance(saver, Fenceable):
+                saver = await undisturbed(saver.fenced, fence, self.ledger.database)  # it looks where the files are
+            yield saver
 
 
 @asynccontextmanager

@@ -250,6 +250,8 @@ class Settings(BaseSettings):
     confirm_seconds: float = Field(default=60.0, ge=0, le=86_400)
     """For so many seconds after a question was settled, an approval that names no question must be given twice."""
 
+    address: str = ""
+    """Where browsers reach the page beside LangGraph Server; empty: where `langgraph dev` listens."""
     oidc_issuer: str = ""
     """Address of an OpenID provider that people sign in with on the page, as it calls itself; empty: there is none."""
     oidc_client: str = ""

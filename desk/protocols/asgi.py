@@ -67,7 +67,7 @@ class Protocols:
         routes += self._speak("A2A", self._a2a)
         routes += self._speak("MCP", self._add_mcp)
         handlers: dict[Any, Any] = {404: _not_there, 405: _not_there}
-        self._routed = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers)
+        self._routed = Starlette(routes=routes, lifespan=lambda _: self.serving(), exception_handlers=handlers)
         self._known = Known(self._choose, identity, hosts, lambda path: path.endswith(_CARD))
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -117,7 +117,8 @@ class Protocols:
         return ()
 
     @asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def serving(self) -> AsyncIterator[None]:
+        """What goes on as long as it is served, where no server calls this for it."""
         async with AsyncExitStack() as stack:
             for server in self._servers:
                 await stack.enter_async_context(server.session_manager.run())

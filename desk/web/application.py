@@ -93,6 +93,12 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
     return Guarded(app, hosts=hosts, origins=origins)
 
 
+def page_at(served: Sequence[str], context: PageContext) -> App:
+    """The page for browsers that reach it at these addresses."""
+    hosts, origins = zip(*map(addresses, served), strict=True)
+    return build_app(context, hosts=hosts, origins=origins)
+
+
 def desk_app(
     address: str, *, settings: Settings | None = None, ledger: Ledger | None = None, teams: Sequence[str] = ()
 ) -> App:
@@ -108,7 +114,7 @@ def desk_app(
     ledger = ledger or configured_ledger(settings)
     identity = Identity(ledger, is_secure=origin.startswith("https:"), provider=Provider.of(settings), origin=origin)
     context = PageContext(settings, ledger, identity, teams_offered=tuple(teams))
-    return build_app(context, hosts=[host], origins=[origin])
+    return page_at([address], context)
 
 
 async def go_to_provider(request: Request) -> Response:

@@ -11,8 +11,12 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from signoff.error_base import SettingsError
+from signoff.settings import Settings
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; img-src 'self' data:; "
@@ -31,6 +35,7 @@ LARGEST: Final = 2_000_000
 _PER_MINUTE: Final = {"POST": 120.0, "GET": 1200.0}
 """Requests of one client."""
 SIGN_INS_PER_MINUTE: Final = 10.0
+_NAMED: Final = "--address, or SIGNOFF_ADDRESS beside LangGraph Server,"
 _CLIENTS: Final = 10_000
 """So many clients are told apart; the one that was heard of longest ago is forgotten."""
 
@@ -92,7 +97,7 @@ class Guarded:
     def _problem(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, float] | None:
         host, method = headers.get("host", ""), scope["method"]
         if host.lower() not in self._hosts:
-            return 421, f"This page is not served at {host!r:.100}. --address names where it is.", 0
+            return 421, f"This page is not served at {host!r:.100}. {_NAMED} names where it is.", 0
         if not headers.get("content-length", "0").isdecimal() or int(headers.get("content-length", "0")) > LARGEST:
             return 413, "The request is too large.", 0
         if method not in ("GET", "HEAD", "POST"):
@@ -112,10 +117,30 @@ class Guarded:
         return headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
 
+def check_settings(settings: Settings) -> None:
+    """SettingsError for settings with which nobody could sign in, or decide."""
+    if settings.tenant:
+        remedy = f"Leave it out, and keep people to theirs: signoff people --give NAME=tenant:{settings.tenant}"
+        raise SettingsError("SIGNOFF_TENANT", "the page keeps who is signed in, and what they decide", remedy)
+
+
 def addresses(url: str) -> tuple[str, str]:
     """Host and origin of an address, as browsers send them."""
     parts = urlsplit(url)
     return parts.netloc.lower(), f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def own_addresses(port: int) -> list[str]:
+    """Where somebody reaches a server on their own machine."""
+    return [f"http://{name}:{port}" for name in ("127.0.0.1", "localhost")]
+
+
+def is_here(host: str) -> bool:
+    """Whether only this machine reaches what is served there."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _headers(nonce: str) -> Sequence[tuple[bytes, bytes]]:

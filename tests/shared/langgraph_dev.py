@@ -22,10 +22,17 @@ def serving(folder: Path, config: dict[str, Any], port: int = 0) -> Iterator[str
     """The address of a server of this configuration, once it is up; what it says is in `server.log`. Port 0: any."""
     (folder / "langgraph.json").write_text(json.dumps({"dependencies": ["."], **config}))
     port = port or free_port()
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    words = ["langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port), "--host", "127.0.0.1"]
+    with running(folder, words, port) as url:
+        yield url
+
+
+@contextmanager
+def running(folder: Path, words: list[str], port: int) -> Iterator[str]:
+    """The same of a server that this module of Python is, with these words, and listens at this port."""
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1"], cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "-m", *words], cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         url = f"http://127.0.0.1:{port}"
         try:

@@ -62,13 +62,15 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "protocols": ("from signoff.desk.protocols.asgi import load_protocol; load_protocol('ag_ui')", ("ag_ui",)),
     "refactor": ("from signoff.tools.git.refactoring.import_graph import read_imports; read_imports({})", ("grimp",)),
     "sandbox": ("from signoff.tools.sandbox.monty import Monty; Monty().compute('1')", ("pydantic_monty",)),
+    "server": ("from signoff.desk.protocols.langgraph_serving import langgraph_cli; langgraph_cli()",
+               ("langgraph_cli", "langgraph_cli.cli")),
     "testing": ("from signoff.testing.wire import _misfit; _misfit({}, {})", ("jsonschema",)),
     "traces": ("from signoff.agents.tracing import set_up; from signoff.settings import Settings;"
                " set_up(Settings(traces='otlp'))", ("opentelemetry",)),
     "web": ("from signoff.desk.web.serving import serve; serve()", ("starlette", "starlette.applications")),
 }  # fmt: skip
 """For each extra, what needs it, and the module that is missing then."""
-TOLD_BY_NOTHING = {"dev", "docs", "server", "mcp-server"}
+TOLD_BY_NOTHING = {"dev", "docs", "mcp-server"}
 """Extras that bring programs of others, which signoff does not import, or another version in place of one of these."""
 
 

@@ -1,13 +1,24 @@
 """`signoff new` begins a project that works as it is: its tests pass, and its team runs, asks and acts."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import warm
+from langgraph_sdk import Auth
+from starlette.testclient import TestClient
+
+from signoff import Ledger
+from signoff.checkpoints.ledger import Person
+from signoff.error_base import SettingsError
+from signoff.settings import load_settings
+
+ROOT = Path(__file__).parents[3]
 
 SIGNOFF = (sys.executable, "-m", "signoff")
 NOTEBOOK = """
@@ -78,6 +89,38 @@ def test_its_container_is_built_of_what_is_there_and_nothing_is_left_to_fill_in(
     assert [path.name for path in shop.parent.iterdir()] == ["shop"], "nothing else is left"
 
 
+@pytest.mark.parametrize("file", ["of a project", "of signoff itself"])
+def test_what_langgraph_json_names_lets_in_whom_the_ledger_knows_and_is_a_page_for_them(
+    shop: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shop if file == "of a project" else ROOT
+    found = json.loads((place / "langgraph.json").read_text())
+    named = [found["auth"]["path"], found["http"]["app"]]
+    auth, app = (getattr(import_module(module), name) for module, _, name in (each.partition(":") for each in named))
+    assert (found["auth"]["disable_studio_auth"], found["http"]["disable_a2a"]) == (True, True)
+    ledger = Ledger(load_settings().database_name)
+    token = ledger.people.give_key(Person("ann"), "token", days=1, by="root")
+    ledger.close()
+    asyncio.run(auth._authenticate_handler({"authorization": f"Bearer {token}"}))
+    with pytest.raises(Auth.exceptions.HTTPException, match="Sign in"):
+        asyncio.run(auth._authenticate_handler({"authorization": "Bearer nobody"}))
+    for variable, address in (
+        ("", "http://localhost:2024"),
+        ("LANGGRAPH_API_URL", "http://127.0.0.1:8123"),
+        ("SIGNOFF_ADDRESS", "https://agents.example.org"),
+    ):
+        if variable:
+            monkeypatch.setenv(variable, address)
+        with TestClient(app, base_url=address, follow_redirects=False) as browser:
+            signed_in = browser.post("/desk/sign-in", data={"token": token}, headers={"origin": address})
+            assert (signed_in.status_code, browser.get("/desk").headers["location"]) == (303, "/desk/")
+            assert "Nothing waits for you" in browser.get("/desk/").text
+            assert browser.get("/desk/", headers={"host": "evil.example.org"}).status_code == 421
+    monkeypatch.setenv("SIGNOFF_TENANT", "acme")
+    with pytest.raises(SettingsError, match="SIGNOFF_TENANT"), TestClient(app):
+        pass
+
+
 def test_langgraph_server_gets_an_image_with_what_the_team_needs(shop: Path) -> None:
     command = (sys.executable, "-m", "langgraph_cli", "dockerfile", "made", "-c", "langgraph.json")
     done = subprocess.run(command, cwd=shop, capture_output=True, text=True, check=False)
@@ -89,6 +132,12 @@ def test_langgraph_server_gets_an_image_with_what_the_team_needs(shop: Path) -> 
     assert wheel < own, "signoff is there before the project is installed"
     assert any("LANGGRAPH_CHECKPOINTER" in line and "signoff.checkpoints" in line for line in lines)
     assert any('"path": "/deps/shop/shop/team.py:graph"' in line for line in lines)
+    assert '"$(echo /wheels/signoff-*.whl)[web]"' in lines[wheel], "its people and its page need the extra"
+    for served in (
+        'LANGGRAPH_AUTH=\'{"path": "signoff.desk.protocols.',
+        'LANGGRAPH_HTTP=\'{"app": "signoff.desk.protocols.',
+    ):
+        assert any(served in line for line in lines), lines
     kept = (shop / ".dockerignore").read_text().splitlines()
     assert kept[0] == "*"
     assert {"!shop", "!wheels", "!pyproject.toml"} <= {*kept}

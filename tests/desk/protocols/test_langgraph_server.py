@@ -1,6 +1,7 @@
 """The table of all protocols, played through LangGraph Server by its own clients: the same counts there."""
 
 import asyncio
+import re
 import subprocess
 import threading
 import time
@@ -9,19 +10,19 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import which
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from doors import Door, Place, tokens_of
-from langgraph_dev import free_port, serving
+from desk_pages import text_of
+from doors import Door, Place, Plain, tokens_of
+from langgraph_dev import free_port, running, serving
 from langgraph_doors import Inboxes, LangGraph, LangGraphNode
-from langgraph_sdk import Auth, get_sync_client
+from langgraph_sdk import get_sync_client
 from node_doors import CLIENTS, MODULES, NODE, opened
-from protocol_table import COUNTS, approvals_of, played, sent
+from protocol_table import APPROVE, COUNTS, approvals_of, played, sent
 
-from signoff.desk.protocols.langgraph_auth import TENANT, authorize
+from signoff.desk.protocols.langgraph_auth import TENANT
 from signoff.desk.service import Service
 
 CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), "")
@@ -62,31 +63,29 @@ from office import asks, soon, team, two
 
 post, two, soon, slow = (one.graph() for one in (team, two, soon, slow))
 """
-PAGE = """
-from starlette.applications import Starlette
-from starlette.routing import Mount
-
-from signoff.desk.web import desk_app
-
-app = Starlette(routes=[Mount("/desk", desk_app("{address}"))])
-"""
+BESIDE = "signoff.desk.protocols.langgraph_"
+FILE: dict[str, Any] = {
+    "graphs": {name: f"./graphs.py:{name}" for name in ("post", "two", "soon", "slow")},
+    "checkpointer": {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"},
+    "auth": {"path": f"{BESIDE}auth:auth", "disable_studio_auth": True},
+    "http": {"app": f"{BESIDE}app:app", "disable_a2a": True},
+}
+"""What serves the teams of the office with `langgraph dev`."""
+COMMAND = ["office.py:team", "office.py:two", "office.py:soon", "held.py:slow"]
+"""The teams that one command serves."""
 
 
 @pytest.fixture
-def place(service: Service, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """A server with our saver, our people and our page."""
+def place(service: Service, home: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A server with our saver, our people and our page: by one command, or by a file where others' clients come."""
     port = free_port()
     (home / "held.py").write_text(HELD)
     (home / "graphs.py").write_text(GRAPHS)
-    (home / "page.py").write_text(PAGE.format(address=f"http://127.0.0.1:{port}"))
-    config = {
-        "graphs": {name: f"./graphs.py:{name}" for name in ("post", "two", "soon", "slow")},
-        "checkpointer": {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"},
-        "auth": {"path": "signoff.desk.protocols.langgraph_auth:auth", "disable_studio_auth": True},
-        "http": {"app": "./page.py:app", "disable_a2a": True},
-    }
     tokens = tokens_of(service.ledger, ann=("finance",), bob=(), zed=("tenant:zeta",))
-    with serving(home, config, port) as url:
+    teams = [word for team in COMMAND for word in ("--team", team)]
+    words = ["signoff", "serve", "--langgraph", "--protocols", "--port", str(port), *teams]
+    is_file = getattr(request, "param", "") == "file"
+    with serving(home, FILE, port) if is_file else running(home, words, port) as url:
         assert _said(home, "[warning", "[error") == []
         yield Place(url, service, tokens)
     assert _said(home, "[error") == []
@@ -100,7 +99,9 @@ def _said(home: Path, *levels: str) -> list[str]:
     return [line for line in loud if not any(words in line for words in slow)]
 
 
-@pytest.mark.parametrize("kind", [LangGraph, pytest.param(LangGraphNode, marks=NODE)])
+@pytest.mark.parametrize(
+    ("kind", "place"), [(LangGraph, "command"), pytest.param(LangGraphNode, "file", marks=NODE)], indirect=["place"]
+)
 def test_the_same_counts_and_the_same_is_refused_on_langgraph_server(
     kind: type[Door], place: Place, home: Path
 ) -> None:
@@ -115,23 +116,11 @@ def test_the_same_counts_and_the_same_is_refused_on_langgraph_server(
             _a_run_at_work_is_not_cut_off(ann, home)
             _of_other_tenants_there_is_nothing(place, ann, zed)
             _nobody_is_let_in_unknown(place, ann)
+            _the_key_of_the_link_is_its_owners(place, home)
+            _what_a_thread_asks_is_decided_on_the_page(place, ann, home)
         finally:
             ann.http.client.close()
             zed.http.client.close()
-
-
-def test_a_schedule_begins_runs_in_its_makers_tenant_and_cuts_nothing_off(service: Service) -> None:
-    service.ledger.people.give("zed", "tenant:zeta", by="root")
-    user: Any = SimpleNamespace(identity="zed")  # all that the server tells of them when its time has come
-    begins = Auth.types.AuthContext(permissions=[], user=user, resource="threads", action="create_run")
-    value: dict[str, Any] = {"metadata": None}
-    assert asyncio.run(authorize(begins, value)) == {TENANT: "zeta"}
-    assert value["metadata"] == {TENANT: "zeta"}
-    made = Auth.types.AuthContext(permissions=["tenant:zeta"], user=user, resource="crons", action="create")
-    for cut in ("interrupt", "rollback"):
-        with pytest.raises(Auth.exceptions.HTTPException, match="not cut off"):
-            asyncio.run(authorize(made, {"payload": {"multitask_strategy": cut}}))
-    assert asyncio.run(authorize(made, {"payload": {"multitask_strategy": "enqueue"}})) == {TENANT: "zeta"}
 
 
 def _refused(work: Callable[[], Any]) -> tuple[int, str]:
@@ -287,8 +276,50 @@ def _nobody_is_let_in_unknown(place: Place, ann: Any) -> None:
     assert _refused(lambda: ann.assistants.create("post"))[0] == 403
     assert _refused(lambda: ann.store.put_item(["x"], "y", {"z": 1}))[0] == 403
     assert httpx.get(f"{place.address}/.well-known/agent-card.json", headers=place.headers("ann")).status_code == 404
-    page = httpx.get(f"{place.address}/desk/", follow_redirects=True)
+    page = httpx.get(f"{place.address}/desk", follow_redirects=True)
     assert "Sign in" in page.text
     thread = ann.threads.create()["thread_id"]
     told = ann.runs.wait(thread, "post", input={}, raise_error=False)
     assert 'has no goal. Give {"goal": "…"} or {"messages": […]}' in told["__error__"]["message"]
+
+
+def _the_key_of_the_link_is_its_owners(place: Place, home: Path) -> None:
+    """It opens the page, is a token for clients, and all else that programs speak is there too."""
+    said = (home / "server.log").read_text()
+    (link,) = [line for line in said.splitlines() if line.startswith(place.address)]
+    assert httpx.get(link).status_code == 303
+    page, _, key = link.partition("/sign-in?key=")
+    assert page == f"{place.address}/desk"
+    owner: Any = get_sync_client(url=place.address, headers={"Authorization": f"Bearer {key}"})
+    graphs = {one["graph_id"] for one in owner.assistants.search()}
+    owner.http.client.close()
+    assert graphs == {"post", "two", "soon", "slow"}
+    plain = Plain(place)
+    seen = asyncio.run(plain.start("post", "write Eve"))
+    assert (seen.status, asyncio.run(plain.answer("post", seen, APPROVE)), said.count("Not spoken")) == (
+        "waiting",
+        "",
+        0,
+    )
+    assert asyncio.run(plain.follow("post", seen)).status == "done"
+
+
+def _what_a_thread_asks_is_decided_on_the_page(place: Place, ann: Any, home: Path) -> None:
+    """Somebody signs in there and decides, and the server's own run goes on with that."""
+    thread, before = ann.threads.create()["thread_id"], sent(home)
+    ann.runs.wait(thread, "post", input={"goal": "write Fay"})
+    with httpx.Client(base_url=place.address, timeout=60) as page:
+        assert page.get("/desk/").status_code == 401
+        said = page.post("/desk/sign-in", data={"token": place.tokens["ann"]}, headers={"origin": place.address})
+        assert said.headers["location"] == "/desk/"
+        (approval,) = set(re.findall(r'href="(/desk/approvals/a-[^"]+)">Post letter to Fay', page.get("/desk/").text))
+        html = page.get(approval).text
+        form = next(one for one in re.findall(r"<form.*?</form>", html, re.DOTALL) if 'value="approve"' in one)
+        fields = dict(re.findall(r'name="(csrf|sha256|verb)" value="([^"]*)"', form))
+        assert page.post(approval, data=fields, headers={"origin": "http://evil.test"}).status_code == 403
+        assert page.post(approval, data=fields, headers={"origin": place.address}).status_code == 303
+        assert sent(home) == before, "the server drives its run, and the page only decides"
+        ann.runs.wait(thread, "post", input=None)
+        assert sent(home) == [*before, "Fay: hello (1)"]
+        assert "It was approved by ann" in text_of(page.get(approval).text)
+        assert page.get(f"/desk/runs/{thread}").status_code == 200
