@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
@@ -96,18 +96,7 @@ class Page:
 
     def fields(self, path: str, verb: str) -> dict[str, str]:
         """What the form that says this sends if nobody types anything."""
-        for form in re.findall(r"<form.*?</form>", self.get(path).text, re.DOTALL):
-            fields = {}
-            for tag in re.findall(r"<input[^>]*>", form):
-                named = re.search(r'name="([^"]*)"', tag)
-                value = re.search(r'value="([^"]*)"', tag)
-                if named:
-                    fields[unescape(named[1])] = unescape(value[1]) if value else ""
-            for name, text in re.findall(r'<textarea[^>]*name="([^"]*)"[^>]*>\n?(.*?)</textarea>', form, re.DOTALL):
-                fields[name] = unescape(text)
-            for name, options in re.findall(r'<select[^>]*name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
-                chosen = re.search(r'value="([^"]*)" selected', options) or re.search(r'value="([^"]*)"', options)
-                fields[name] = unescape(chosen[1]) if chosen else ""
+        for fields in forms_in(self.get(path).text):
             if fields.get("verb") == verb:
                 return fields
         raise AssertionError(f"no form {verb!r} at {path}")
@@ -129,6 +118,23 @@ class Page:
         """Wait until what the page drives has come to its end or a question."""
         self.context.background.wait(run.id, 600)
         return run.status
+
+
+def forms_in(html: str) -> Iterator[dict[str, str]]:
+    """What each form of a page sends if nobody types anything."""
+    for form in re.findall(r"<form.*?</form>", html, re.DOTALL):
+        fields = {}
+        for tag in re.findall(r"<input[^>]*>", form):
+            named = re.search(r'name="([^"]*)"', tag)
+            value = re.search(r'value="([^"]*)"', tag)
+            if named and 'type="checkbox"' not in tag:
+                fields[unescape(named[1])] = unescape(value[1]) if value else ""
+        for name, text in re.findall(r'<textarea[^>]*name="([^"]*)"[^>]*>\n?(.*?)</textarea>', form, re.DOTALL):
+            fields[name] = unescape(text)
+        for name, options in re.findall(r'<select[^>]*name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
+            chosen = re.search(r'value="([^"]*)" selected', options) or re.search(r'value="([^"]*)"', options)
+            fields[name] = unescape(chosen[1]) if chosen else ""
+        yield fields
 
 
 def text_of(html: str) -> str:

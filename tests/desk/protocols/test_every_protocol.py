@@ -11,11 +11,12 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from doors import A2a, AgUi, Door, Mcp, Plain, serving, tokens_of
 from node_doors import NODE, A2aNode, AgUiNode, McpNode, opened
+from page_door import Page
 from protocol_table import ANSWERS, COUNTS, played
 
 from signoff.desk.service import Service
 
-DOORS = [Plain, AgUi, A2a, Mcp, *(pytest.param(kind, marks=NODE) for kind in (AgUiNode, A2aNode, McpNode))]
+DOORS = [Page, Plain, AgUi, A2a, Mcp, *(pytest.param(kind, marks=NODE) for kind in (AgUiNode, A2aNode, McpNode))]
 
 
 @pytest.mark.parametrize("kind", DOORS)

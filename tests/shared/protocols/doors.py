@@ -19,7 +19,12 @@ from signoff import Ledger
 from signoff.checkpoints.ledger import Person
 from signoff.desk.protocols.asgi import Protocols
 from signoff.desk.service import Service
+from signoff.desk.web.application import page_at
+from signoff.desk.web.context import PageContext
 from signoff.desk.web.identity import Identity
+
+OFFICE_TEAMS = ("office.py:team", "office.py:two", "office.py:soon", "office.py:asks")
+"""Those that are served, as people name them."""
 
 
 @dataclass
@@ -44,12 +49,14 @@ def tokens_of(ledger: Ledger, **people: tuple[str, ...]) -> dict[str, str]:
 
 @asynccontextmanager
 async def serving(service: Service, tokens: dict[str, str]) -> AsyncIterator[Place]:
-    """Serve its teams on a free port until the block is left."""
+    """Serve its teams to programs, and the page to people, on a free port until the block is left."""
     with socket.create_server(("127.0.0.1", 0)) as endpoint:
         host = f"127.0.0.1:{endpoint.getsockname()[1]}"
         address = f"http://{host}"
         identity = Identity(service.ledger)
-        app = Protocols(service, identity, [host], address)
+        spoken = Protocols(service, identity, [host], address)
+        context = PageContext(service.settings, service.ledger, identity, teams_offered=OFFICE_TEAMS, served=service)
+        app = spoken.beside(page_at([address], context))
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[endpoint]))
