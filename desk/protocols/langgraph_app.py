@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -15,18 +15,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from signoff.checkpoints import configured_ledger
-from signoff.checkpoints.ledger import Ledger
-from signoff.desk.driving import sweeping
-from signoff.desk.protocols.access import App, Scope
-from signoff.desk.protocols.asgi import Protocols
-from signoff.desk.web.application import page_at
-from signoff.desk.web.context import PageContext
-from signoff.desk.web.guarding import addresses, check_settings, is_here, own_addresses
-from signoff.desk.web.identity import Identity
-from signoff.desk.web.oidc import Provider
+from signoff.desk.web.guarding import App, Scope, addresses, check_settings, is_here, own_addresses
 from signoff.error_base import SettingsError
 from signoff.settings import load_settings
+
+if TYPE_CHECKING:  # the server warns of what takes long to import: all that the page is made of is, when it starts
+    from signoff.desk.protocols.asgi import Protocols
 
 PAGE: Final = "/desk"
 """Where the page is: at / the server has addresses of its own."""
@@ -40,7 +34,8 @@ class Beside:
     """What is served beside the server."""
 
     page: App
-    ledger: Ledger
+    meanwhile: AbstractContextManager[None]
+    """What goes on as long as it is served."""
     spoken: Protocols | None = None
     """What programs speak, at /teams."""
     told: Callable[[], None] = lambda: None
@@ -69,7 +64,7 @@ def app_beside(make: Callable[[], Beside], *, speaks: bool = False) -> Starlette
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         made[:] = [beside := await asyncio.to_thread(make)]
         async with AsyncExitStack() as stack:
-            stack.enter_context(sweeping(beside.ledger))
+            stack.enter_context(beside.meanwhile)
             if beside.spoken is not None:
                 await stack.enter_async_context(beside.spoken.serving())
             await asyncio.to_thread(beside.told)
@@ -87,6 +82,13 @@ def _to_the_page(request: Request) -> Response:
 
 
 def _by_the_settings() -> Beside:
+    from signoff.checkpoints import configured_ledger
+    from signoff.desk.driving import sweeping
+    from signoff.desk.web.application import page_at
+    from signoff.desk.web.context import PageContext
+    from signoff.desk.web.identity import Identity
+    from signoff.desk.web.oidc import Provider
+
     settings = load_settings()
     check_settings(settings)
     address = settings.address or os.environ.get(SERVER) or _USUAL
@@ -97,7 +99,7 @@ def _by_the_settings() -> Beside:
     served = own_addresses(parts.port or 80) if is_own else [address]
     ledger, origin = configured_ledger(settings), addresses(served[0])[1]
     identity = Identity(ledger, is_secure=parts.scheme == "https", provider=Provider.of(settings), origin=origin)
-    return Beside(page_at(served, PageContext(settings, ledger, identity)), ledger)
+    return Beside(page_at(served, PageContext(settings, ledger, identity)), sweeping(ledger))
 
 
 app = app_beside(_by_the_settings)

@@ -7,7 +7,8 @@ Threads, runs and schedules are of the tenant of whoever makes them; for others 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -25,6 +26,8 @@ TENANT: Final = "signoff_tenant"
 """Where the metadata of a thread says whose it is."""
 _CUTS: Final = ("interrupt", "rollback")
 """What the server can do with a run that goes on when something new is said, and what may end it amid an action."""
+_WEBHOOKS: Final = "LANGGRAPH_WEBHOOKS"
+"""Where the server keeps in the environment what its langgraph.json says of webhooks."""
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -58,10 +61,14 @@ class Guard:
         if ctx.resource == "assistants" and ctx.action in ("read", "search"):
             return None
         if ctx.resource not in ("threads", "crons"):
-            said = f"The {ctx.resource} of this server are not changed by clients: langgraph.json says them."
-            raise _refusal(403, said)
-        if value.get("multitask_strategy") in _CUTS or (value.get("payload") or {}).get("multitask_strategy") in _CUTS:
+            theirs = f"The {ctx.resource} of this server are not changed by clients"
+            raise _refusal(403, f"{theirs}: langgraph.json says them.")
+        said = _said(value)
+        if said("multitask_strategy") & {*_CUTS}:
             raise _refusal(422, 'What goes on is not cut off. Send multitask_strategy "reject" or "enqueue".')
+        if any(said("webhook")) and not os.environ.get(_WEBHOOKS):
+            told = 'It would be told all of a run. In langgraph.json, "webhooks" says to which addresses that may go.'
+            raise _refusal(422, f"No webhook is called that a client names. {told}")
         person = Person(ctx.user.identity, frozenset(ctx.permissions))
         if not person.roles:  # whose schedule begins a run is told by name alone
             person = await self._ask(partial(_known, person))
@@ -100,6 +107,12 @@ def auth_by(guard: Guard) -> Auth:
     auth.authenticate(guard.authenticate)
     auth.on(guard.authorize)
     return auth
+
+
+def _said(value: Mapping[str, Any]) -> Callable[[str], set[str]]:
+    """What is said under a name, wherever the server keeps it of a run, and of a schedule."""
+    parts = [value, value.get("payload") or {}, value.get("kwargs") or {}]
+    return lambda name: {str(part.get(name) or "") for part in parts if isinstance(part, Mapping)}
 
 
 def _text(given: str | bytes) -> str:

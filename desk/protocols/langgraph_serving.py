@@ -46,7 +46,7 @@ def serve_langgraph(
 ) -> None:
     """Serve these teams as graphs until it is ended, to those whom `identity` knows, with the page beside them."""
     open_broker(settings)  # first of all, so that its secrets leave the environment
-    teams = [replace(offer.make(settings), ledger=beside.ledger) for offer in offers]
+    teams = [replace(offer.make(settings), ledger=identity.ledger) for offer in offers]
     names = {offer.slug: f"graph_{number}" for number, offer in enumerate(offers)}
 
     def told() -> None:

@@ -167,7 +167,7 @@ def _run_langgraph(place: Place, page: Any, spoken: Any, tell: Callable[[], None
     from signoff.desk.protocols.langgraph_app import Beside
 
     offers = spoken.service.offers if spoken else read_offers(place.named, place.settings)
-    beside = Beside(page, place.identity.ledger, spoken, tell)
+    beside = Beside(page, sweeping(place.identity.ledger), spoken, tell)
     with suppress(KeyboardInterrupt):
         _langgraph().serve_langgraph(offers, beside, place.identity, place.settings, host=host, port=port)
 

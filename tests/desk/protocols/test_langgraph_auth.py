@@ -103,3 +103,23 @@ def test_a_schedule_begins_runs_in_its_makers_tenant_and_cuts_nothing_off(servic
         with pytest.raises(Refused, match="not cut off"):
             asyncio.run(guard.authorize(made, {"payload": {"multitask_strategy": cut}}))
     assert asyncio.run(guard.authorize(made, {"payload": {"multitask_strategy": "enqueue"}})) == {TENANT: "zeta"}
+
+
+def test_no_webhook_is_called_that_a_client_names_unless_the_server_says_where_they_may_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user: Any = SimpleNamespace(identity="ann")
+    hook = "https://evil.example.org/x"  # the server's own guard would look that up, so it is not asked here
+    ways: list[tuple[Any, Any, dict[str, Any]]] = [
+        ("threads", "create_run", {"kwargs": {"webhook": hook}}),
+        ("crons", "create", {"payload": {"webhook": hook}}),
+        ("crons", "update", {"payload": {"webhook": hook}}),
+    ]
+    for resource, action, value in ways:
+        does = Auth.types.AuthContext(permissions=["finance"], user=user, resource=resource, action=action)
+        with pytest.raises(Refused, match="No webhook is called that a client names") as caught:
+            asyncio.run(guard.authorize(does, dict(value)))
+        assert caught.value.status_code == 422
+        with monkeypatch.context() as configured:
+            configured.setenv("LANGGRAPH_WEBHOOKS", '{"url": {"allowed_domains": ["evil.example.org"]}}')
+            assert asyncio.run(guard.authorize(does, dict(value))) == {TENANT: ""}

@@ -241,6 +241,9 @@ def _a_run_at_work_is_not_cut_off(client: Any, home: Path) -> None:
         assert status == 422, said
         assert "reject" in said
         assert "enqueue" in said
+        asked = {"assistant_id": "slow", "input": more, "multitaskStrategy": cut}
+        told = client.http.post(f"/threads/{thread}/commands", json={"id": 1, "method": "run.start", "params": asked})
+        assert (told["type"], "not cut off" in told["message"]) == ("error", True)
     assert _refused(lambda: client.runs.create(thread, "slow", input=more, multitask_strategy="reject"))[0] == 409
     queued = client.runs.create(thread, "slow", input=more, multitask_strategy="enqueue")
     before = len(sent(home))
@@ -261,6 +264,10 @@ def _of_other_tenants_there_is_nothing(place: Place, ann: Any, zed: Any) -> None
         assert _refused(partial(client.threads.get_state, thread))[0] == 404
         start = partial(client.runs.create, thread, "post", input={"goal": "write Ida"})
         assert _refused(start)[0] == 404
+    later = ann.runs.create(theirs["thread_id"], "post", input={"goal": "write Ida"}, after_seconds=3600)["run_id"]
+    httpx.post(f"{place.address}/runs/cancel", json={"status": "all"}, headers=place.headers("zed"))
+    assert ann.runs.get(theirs["thread_id"], later)["status"] == "pending"
+    ann.runs.cancel(theirs["thread_id"], later)
     zed.runs.wait(own["thread_id"], "post", input={"goal": "write Ida"})
     record = place.service.ledger.runs.get(own["thread_id"])
     assert (record.tenant, record.requested_by) == ("zeta", "zed")
