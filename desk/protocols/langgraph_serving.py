@@ -6,6 +6,7 @@ Its own command starts it, in this process; what its configuration names is a mo
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -46,12 +47,14 @@ def serve_langgraph(
 ) -> None:
     """Serve these teams as graphs until it is ended, to those whom `identity` knows, with the page beside them."""
     open_broker(settings)  # first of all, so that its secrets leave the environment
+    folder = TemporaryDirectory()
     teams = [replace(offer.make(settings), ledger=identity.ledger) for offer in offers]
     names = {offer.slug: f"graph_{number}" for number, offer in enumerate(offers)}
 
     def told() -> None:
         if not os.environ.get(SERVER, "").endswith(f":{port}"):  # it would be somebody else who is told the key
             raise SettingsError("--port", f"port {port} was taken meanwhile", "Name another, or 0 for a free one.")
+        folder.cleanup()  # it was read, and a signal would leave it behind
         beside.told()
 
     module = ModuleType(_MODULE)
@@ -65,8 +68,9 @@ def serve_langgraph(
     graphs = {slug: {"path": f"{_MODULE}:{name}", "description": about[slug]} for slug, name in names.items()}
     for setting, value in _QUIET.items():
         os.environ.setdefault(setting, value)
-    with TemporaryDirectory() as folder:
-        config = Path(folder, "langgraph.json")
+    logging.getLogger("langgraph_api.cli").setLevel(os.environ["LOG_LEVEL"].upper())  # its banner names Studio
+    with folder:
+        config = Path(folder.name, "langgraph.json")
         config.write_text(json.dumps(_configuration(graphs)), encoding="utf-8")
         words = ["dev", "--config", str(config), "--host", host, "--port", str(port), "--no-browser", "--no-reload"]
         langgraph_cli().main(words, prog_name="langgraph", standalone_mode=False)

@@ -140,7 +140,7 @@ def _tell(place: Place, spoken: Any, console: Console) -> None:
         )
     if spoken or place.at:
         which = "the key of the link, or one of" if key else "one of"
-        say(console, f"They send `Authorization: Bearer TOKEN`: {which} signoff people --token NAME.")
+        say(console, f"Programs send `Authorization: Bearer TOKEN`: {which} signoff people --token NAME.")
     for why in filter(None, spoken.spoken.values() if spoken else ()):
         say(console, f"Not spoken: {why}", "yellow")
     link = f"/sign-in?key={key}" if key else "/"

@@ -294,6 +294,7 @@ def _the_key_of_the_link_is_its_owners(place: Place, home: Path) -> None:
     """It opens the page, is a token for clients, and all else that programs speak is there too."""
     said = (home / "server.log").read_text()
     (link,) = [line for line in said.splitlines() if line.startswith(place.address)]
+    assert "Studio" not in said, "its banner would lead to what is refused here"
     assert httpx.get(link).status_code == 303
     page, _, key = link.partition("/sign-in?key=")
     assert page == f"{place.address}/desk"
