@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from signoff.desk.web.guarding import App, Scope, addresses, check_settings, is_here, own_addresses
-from signoff.error_base import SettingsError
+from signoff.error_base import MissingExtra, SettingsError
 from signoff.settings import load_settings
 
 if TYPE_CHECKING:  # the server warns of what takes long to import: all that the page is made of is, when it starts
@@ -82,13 +82,15 @@ def _to_the_page(request: Request) -> Response:
 
 
 def _by_the_settings() -> Beside:
-    from signoff.checkpoints import configured_ledger
-    from signoff.desk.driving import sweeping
-    from signoff.desk.web.application import page_at
-    from signoff.desk.web.context import PageContext
-    from signoff.desk.web.identity import Identity
-    from signoff.desk.web.oidc import Provider
-
+    try:
+        from signoff.checkpoints import configured_ledger
+        from signoff.desk.driving import sweeping
+        from signoff.desk.web.application import page_at
+        from signoff.desk.web.context import PageContext
+        from signoff.desk.web.identity import Identity
+        from signoff.desk.web.oidc import Provider
+    except ImportError as error:
+        raise MissingExtra("The page", "web") from error
     settings = load_settings()
     check_settings(settings)
     address = settings.address or os.environ.get(SERVER) or _USUAL

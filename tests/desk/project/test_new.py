@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,9 @@ def test_what_langgraph_json_names_lets_in_whom_the_ledger_knows_and_is_a_page_f
     named = [found["auth"]["path"], found["http"]["app"]]
     auth, app = (getattr(import_module(module), name) for module, _, name in (each.partition(":") for each in named))
     assert (found["auth"]["disable_studio_auth"], found["http"]["disable_a2a"]) == (True, True)
+    if file == "of signoff itself":  # a project's image has the extra, this one's has what that is made of
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert found["dependencies"] == [".", *extras["web"]]
     ledger = Ledger(load_settings().database_name)
     token = ledger.people.give_key(Person("ann"), "token", days=1, by="root")
     ledger.close()
