@@ -27,6 +27,8 @@ AlertName = Literal["failures", "queue_age", "no_worker", "approval_age", "budge
 to do, and no worker has lived for a while; approval_age: a question waits for too long; budget_share: so much of the
 budget of the day, or of a team's day, is used up."""
 ALERTS: Final[tuple[AlertName, ...]] = get_args(AlertName)
+_COUNTED: Final = 100
+"""So far questions are counted."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,15 @@ def _no_worker(connection: Connection, most: float) -> str:
 
 
 def _approval_age(connection: Connection, most: float) -> str:
-    asked = select(func.min(approvals.c.requested_at), func.count()).where(approvals.c.status == "pending")
-    oldest, number = connection.execute(asked).one()
+    waits = approvals.c.status == "pending"
+    oldest = connection.execute(select(func.min(approvals.c.requested_at)).where(waits)).scalar_one()
     age = canonical.seconds_since(str(oldest)) if oldest else 0.0
     if age <= most:
         return ""
-    return f"A question waits for {span(age)}, and {counted(int(number), 'question')} in all: `signoff approvals`."
+    some = select(approvals.c.id).where(waits).limit(_COUNTED).subquery()
+    number = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    told = counted(number, "question") if number < _COUNTED else f"{_COUNTED} questions or more"
+    return f"A question waits for {span(age)}, and {told} in all: `signoff approvals`."
 
 
 def _budget_share(connection: Connection, most: float, settings: Settings) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     Select,
+    Table,
     Text,
     bindparam,
     case,
@@ -29,6 +30,8 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, read_json
@@ -40,7 +43,7 @@ from signoff.checkpoints.jobs.queue import TurnQueue
 from signoff.checkpoints.jobs.turns import Turns
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.amounts import NANO
-from signoff.checkpoints.ledger.run_path import is_below
+from signoff.checkpoints.ledger.run_path import is_below, is_within
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import RUN_TENANT, approvals, effects, jobs, runs, usage
 from signoff.checkpoints.ledger.session import Transactions
@@ -48,9 +51,8 @@ from signoff.checkpoints.ledger.session import Transactions
 _DROPPED: Final = ("done", "stopped", "cancelled")
 _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
-
-
 _REASONS: Final = 3
+_DAY: Final = 86_400.0
 HOURS: Final = 24
 """So many hours back it is told what ended in each."""
 
@@ -105,6 +107,8 @@ class Questions:
     next_expiry: str
     unknown: int
     """Effects of which it is not known whether they happened."""
+    are_all: bool = True
+    """Whether all of the jobs were looked at."""
 
 
 @dataclass(frozen=True)
@@ -277,29 +281,38 @@ class Jobs:
                 found.setdefault(tenant, {})[status] = int(number)
         return found
 
-    def figures(self, which: Which, *, hour: float, day: float) -> Figures:
-        """What these jobs come to; `hour` and `day` are seconds back from now."""
-        since = [canonical.later(-seconds) for seconds in (hour, day)]
-        ended = [func.sum(case((jobs.c.ended_at >= moment, 1), else_=0)) for moment in since]
-        oldest = func.min(case((jobs.c.status == "queued", jobs.c.queued_at)))
-        stands = select(*ended, oldest).where(which.clause)
-        spent = select(func.count(), func.sum(usage.c.nusd)).where(_root(usage.c.run_id).in_(_runs(which)))
+    def figures(self, which: Which, *, hour: float, day: float, spent: float = 0.0) -> Figures:
+        """What these jobs come to; `hour` and `day` are seconds back from now, `spent` too, if not all calls count."""
+        within, since = (canonical.later(-seconds) for seconds in (hour, day))
+        last = [func.sum(case((jobs.c.ended_at >= within, 1), else_=0)), func.count()]
+        ended = select(*last).where(which.clause, jobs.c.ended_at >= since)
+        oldest = select(func.min(jobs.c.queued_at)).where(which.clause, jobs.c.status == "queued")
+        calls = select(func.count(), func.sum(usage.c.nusd)).where(_root(usage.c.run_id).in_(_runs(which)))
+        calls = calls.where(_called_since(canonical.later(-spent))) if spent else calls
         names = [_hour_of(canonical.later(-3_600.0 * back)) for back in reversed(range(HOURS))]
         with self._ledger.read() as connection:
-            row = connection.execute(_together(stands, spent, _by_hour(which, names[0]))).one()
+            row = connection.execute(_together(ended, oldest, calls, _by_hour(which, names[0]))).one()
         hours = {name: Hour(name) for name in names} | {hour.at: hour for hour in _read_hours(str(row[5] or ""))}
         told = (int(row[0] or 0), int(row[1] or 0), str(row[2] or ""), int(row[3]), int(row[4] or 0) / NANO)
         return Figures(*told, hours=tuple(hours[name] for name in names))
 
-    def questions(self, which: Which) -> Questions:
-        """What these jobs ask people."""
-        mine = (approvals.c.status == "pending") & _root(approvals.c.run_id).in_(_runs(which))
+    def questions(self, which: Which, most: int = 0) -> Questions:
+        """What these jobs ask people; with `most`, of so many that wait, those that did something first."""
+        if most:
+            first = _waiting(which, most).cte("first")
+            is_open, is_lost = (_is_of(table, first.c.run_id) for table in (approvals, effects))
+            looked = select(func.count()).select_from(first)
+        else:
+            is_open, is_lost = (_root(table.c.run_id).in_(_runs(which)) for table in (approvals, effects))
+            looked = select(literal(0))
         expiry = func.min(case((approvals.c.expires_at != "", approvals.c.expires_at)))
-        asked = select(func.count(), func.min(approvals.c.requested_at), expiry).where(mine)
-        lost = select(func.count()).where(effects.c.status == "unknown", _root(effects.c.run_id).in_(_runs(which)))
+        asked = select(func.count(), func.min(approvals.c.requested_at), expiry)
+        asked = asked.where(_standing(approvals, "pending", by_run=bool(most)), is_open)
+        lost = select(func.count()).where(_standing(effects, "unknown", by_run=bool(most)), is_lost)
         with self._ledger.read() as connection:
-            row = connection.execute(_together(asked, lost)).one()
-        return Questions(int(row[0]), str(row[1] or ""), str(row[2] or ""), int(row[3]))
+            row = connection.execute(_together(asked, lost, looked)).one()
+        told = (int(row[0]), str(row[1] or ""), str(row[2] or ""), int(row[3]))
+        return Questions(*told, are_all=not most or int(row[4]) < most)
 
     def quality(self, which: Which, *, seconds: float) -> Quality:
         """What people decided of these jobs' proposals in the time until now, and what went wrong."""
@@ -424,7 +437,7 @@ def _quality(which: Which, since: str) -> CompoundSelect[Any]:
     counts = select(literal("decided"), status, func.count()).where(mine).group_by(status)
     said = select(literal("reason"), approvals.c.reason, literal(0)).where(mine, status == "rejected")
     said = said.where(approvals.c.reason != "").order_by(approvals.c.decided_at.desc()).limit(_REASONS)
-    wrong = (usage.c.at >= since) & (usage.c.outcome != "ok") & _root(usage.c.run_id).in_(_runs(which))
+    wrong = _called_since(since) & (usage.c.outcome != "ok") & _root(usage.c.run_id).in_(_runs(which))
     failed = select(literal("failed"), literal(""), func.count()).where(wrong)
     return union_all(counts, select(said.subquery()), failed)
 
@@ -461,6 +474,40 @@ def _read_hours(told: str) -> Iterator[Hour]:
     for one in filter(None, told.split(",")):
         at, done, parked, total = one.split()
         yield Hour(at, int(done), int(parked), int(total) - int(done) - int(parked))
+
+
+def _called_since(moment: str) -> ColumnElement[bool]:
+    """Calls that ended since then; found by their day, which may be the one before where one began."""
+    day = canonical.after(moment, -_DAY)[: len("2026-11-30")]
+    return (usage.c.day >= day) & (usage.c.at >= moment)
+
+
+class _Unsought(FunctionElement[str]):
+    """A column by which SQLite looks for nothing, as there are few rows where another leads; servers know that."""
+
+    type, inherit_cache = Text(), True
+
+
+@compiles(_Unsought)
+def _compile(element: _Unsought, compiler: Any, **options: Any) -> str:
+    bare = str(compiler.process(element.clauses, **options))
+    return f"+{bare}" if compiler.dialect.name == "sqlite" else bare
+
+
+def _standing(table: Table, status: str, *, by_run: bool) -> ColumnElement[bool]:
+    """Whether a row stands so; `by_run`: among those of few runs."""
+    return (_Unsought(table.c.status) if by_run else table.c.status) == status
+
+
+def _waiting(which: Which, most: int) -> Select[Any]:
+    """So many of those that wait for a person, of each tenant first what was queued first."""
+    waits = select(jobs.c.run_id).where(which.clause, jobs.c.status == "waiting")
+    return waits.order_by(jobs.c.tenant, jobs.c.queued_at).limit(most)
+
+
+def _is_of(table: Table, run_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a row is of the run of this job, or of one below it."""
+    return (_root(table.c.run_id) == run_id) & is_within(table.c.run_id, run_id)
 
 
 def _runs(which: Which) -> Select[Any]:

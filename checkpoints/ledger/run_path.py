@@ -56,6 +56,12 @@ def is_below(id_: ColumnElement[str], run_id: str) -> ColumnElement[bool]:
     return (text >= f"{run_id}.") & (text < f"{run_id}/")
 
 
+def is_within(id_: ColumnElement[str], run_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether an id is that of a run, whose id another column has, or of one below it."""
+    text = _Bytewise(id_)
+    return (text >= _Bytewise(run_id)) & (text < _Bytewise(run_id.concat("/")))
+
+
 def path_in(options: Any, what: str) -> RunPath:
     """The path in the options of a run, as its row has them; Tampered if it cannot be one."""
     if not isinstance(options, str) or f'"{RUN_CHILD}"' not in options:

@@ -41,7 +41,7 @@ from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -279,7 +279,9 @@ jobs = Table(
     Column("misfit", Boolean, nullable=False, server_default="0"),  # parked, as its team does not fit its run
     *_texts("submitted_at", "queued_at"),
     *_texts("started_at", "ended_at", default=""),
-    Index("jobs_by_status", "status", "tenant"),
+    Index("jobs_by_status", "status", "tenant", "queued_at"),
+    Index("jobs_by_submission", "submitted_at", "id"),
+    Index("jobs_by_end", "ended_at"),
     Index("jobs_by_worker", "worker", "priority", "submitted_at", "id"),
 )
 

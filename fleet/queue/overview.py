@@ -16,6 +16,8 @@ TO_DO: Final[tuple[JobStatus, ...]] = ("queued", "running")
 """What there is for workers to do now or later, without a person."""
 _MOST: Final = 5
 """Jobs that are named; of more their number is told."""
+_LOOKED_AT: Final = 100
+"""Jobs that wait for people of which their questions are looked at, where not all are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Overview:
     """What is wrong with the fleet as a whole; none where only the jobs of some are looked at."""
     late: tuple[str, ...]
     """Slots that have given no sign of life for too long."""
+    is_brief: bool = False
+    """Whether what was spent is that of the last day, and the questions are of the jobs that were queued first."""
+    are_all_asked: bool = True
+    """Whether these are all the questions."""
 
     @property
     def total(self) -> int:
@@ -67,6 +73,7 @@ class Overview:
         """All of it as JSON values; times are UTC."""
         found = asdict(self)
         parked, stalled = map(_named, (self.parked, self.stalled))
+        del found["is_brief"], found["are_all_asked"]
         told = ("slot", "places", "status", "started_at", "beat_at")
         workers = [{name: getattr(slot, name) for name in told} | {"pid": slot.pid} for slot in self.workers]
         every = {status: self.counts.get(status, 0) for status in STATUSES}
@@ -99,8 +106,10 @@ class Overview:
         if self.waiting:
             expiry = f", the next expires in {span(-seconds_since(self.next_expiry))}" if self.next_expiry else ""
             blocked = counted(self.counts.get("waiting", 0), "job")
-            asked = f"the oldest for {span(seconds_since(self.oldest_question))}"
-            found.append(f"{counted(self.waiting, 'question')} wait for people, {asked}{expiry}; {blocked} wait.")
+            least, plus = ("", "") if self.are_all_asked else ("at least ", " or more")
+            asked = f"the oldest for {least}{span(seconds_since(self.oldest_question))}"
+            told = counted(self.waiting, "question")
+            found.append(f"{told}{plus} wait for people, {asked}{expiry}; {blocked} wait.")
         if self.unknown:
             found.append(f"{counted(self.unknown, 'effect')} of which nobody knows whether they happened.")
         found += [f"Held: {job.name}: {one_line(job.error)}" for job in self.stalled]
@@ -128,10 +137,11 @@ class Overview:
 
     def _costs(self) -> list[str]:
         spent, calls = self.figures.usd, self.figures.calls
+        ended, when = (self.figures.ended_day, " in the last day") if self.is_brief else (self.ended, "")
         if not calls:
-            return ["No model was called."]
-        each = f"; ${spent / self.ended:.4f} for a job that has ended" if self.ended else ""
-        return [f"${spent:.2f} in {counted(calls, 'call')} of models{each}."]
+            return [f"No model was called{when}."]
+        each = f"; ${spent / ended:.4f} for a job that has ended" if ended else ""
+        return [f"${spent:.2f} in {counted(calls, 'call')} of models{when}{each}."]
 
     def _quality(self) -> list[str]:
         found, quality = list[str](), self.quality
@@ -151,10 +161,11 @@ class Overview:
         return found or ["No schedule fires."]
 
 
-def overview_of(ledger: Ledger, which: Which) -> Overview:
-    """How these jobs stand now, and the workers."""
-    figures = ledger.jobs.figures(which, hour=_HOUR, day=_DAY)
-    asked, (parked, stalled) = ledger.jobs.questions(which), ledger.jobs.stuck(which, _MOST)
+def overview_of(ledger: Ledger, which: Which, *, is_brief: bool = False) -> Overview:
+    """How these jobs stand now, and the workers; brief: as it can be asked for again and again, however many wait."""
+    figures = ledger.jobs.figures(which, hour=_HOUR, day=_DAY, spent=_DAY if is_brief else 0.0)
+    asked = ledger.jobs.questions(which, _LOOKED_AT if is_brief else 0)
+    parked, stalled = ledger.jobs.stuck(which, _MOST)
     workers, quality = ledger.workers.all(), ledger.jobs.quality(which, seconds=_DAY)
     return Overview(
         counts=ledger.jobs.counts(which),
@@ -170,6 +181,8 @@ def overview_of(ledger: Ledger, which: Which) -> Overview:
         workers=tuple(workers),
         alerts=ledger.alerts.look() if which == Which() else (),
         late=tuple(slot.slot for slot in workers if not is_alive(slot)),
+        is_brief=is_brief,
+        are_all_asked=asked.are_all,
     )
 
 

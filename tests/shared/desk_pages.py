@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from signoff import Ledger, Run
 from signoff.checkpoints import configured_saver
 from signoff.checkpoints.ledger import Approval, Person
-from signoff.checkpoints.ledger.schema import approvals, audit, proposals, runs
+from signoff.checkpoints.ledger.schema import approvals, audit, jobs, proposals, runs
 from signoff.desk.web.application import build_app
 from signoff.desk.web.context import PageContext
 from signoff.graphs.teams import load_team
@@ -170,12 +170,22 @@ class Office:
         return Page(self.context, client)
 
 
-def fill(ledger: Ledger, first: int, last: int, statuses: Sequence[str] = ("waiting",)) -> None:
-    """So many runs that stand in these ways in turn, each with an approval that waits and one that was decided."""
-    rows: dict[Any, list[dict[str, object]]] = {runs: [], proposals: [], approvals: []}
+def fill(
+    ledger: Ledger, first: int, last: int, statuses: Sequence[str] = ("waiting",), *, of_jobs: bool = False
+) -> None:
+    """So many runs that stand in these ways in turn, each with an approval that waits and one that was decided.
+
+    `of_jobs`: each other one is the work of a job.
+    """
+    rows: dict[Any, list[dict[str, object]]] = {runs: [], proposals: [], approvals: [], jobs: []}
     for place in range(first, last):
         at = f"2026-01-01T{place // 3600:02}:{place // 60 % 60:02}:{place % 60:02}.000000Z"
         run = {"id": f"r-{place}", "team": "post", "goal": f"goal {place}", "options": "{}"}
+        if of_jobs and place % 2:
+            run["id"] = f"j-{place:016}"
+            job = {"run_id": run["id"], "id": f"job {place}", "tenant": "default", "input_sha256": "", "priority": 5}
+            job |= {"status": "waiting", "turn": 1, "submitted_at": at, "queued_at": at, "started_at": at}
+            rows[jobs].append({**job, **{name: run[name] for name in ("team", "goal", "options")}})
         run["status"] = statuses[place % len(statuses)]
         rows[runs].append({**run, "driver": "graph", "created_at": at, "updated_at": at, "requested_by": "joe"})
         for kind in "wd":
@@ -189,6 +199,8 @@ def fill(ledger: Ledger, first: int, last: int, statuses: Sequence[str] = ("wait
             rows[approvals].append({**row, "status": "approved" if is_over else "pending"})
     with ledger.write() as connection:
         for table, values in rows.items():
+            if not values:
+                continue
             connection.execute(insert(table), values)
 
 

@@ -37,7 +37,7 @@ _CHANGES: Final[dict[str, tuple[Callable[[Fleet, Which], Asked], tuple[JobStatus
 def fleet(visit: Visit) -> Response:
     """The five questions, and the newest jobs."""
     which, filters = _which(visit)
-    found = overview_of(visit.ledger, Which(tenant=which.tenant, team=which.team))
+    found = overview_of(visit.ledger, Which(tenant=which.tenant, team=which.team), is_brief=True)
     listed = visit.ledger.jobs.newest(which, _SHOWN)[::-1]
     values: dict[str, Any] = {
         "found": found,

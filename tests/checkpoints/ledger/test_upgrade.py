@@ -108,6 +108,12 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
     assert ask(path, meta) == ask(tmp_path / "new.db", meta)
 
 
+TENTH = (
+    "DROP INDEX jobs_by_submission",
+    "DROP INDEX jobs_by_end",
+    "DROP INDEX jobs_by_status",
+    "CREATE INDEX jobs_by_status ON jobs (status, tenant)",
+)
 NINTH = (
     "CREATE TABLE calls AS SELECT * FROM usage",
     "DROP TABLE usage",
@@ -155,13 +161,14 @@ THIRD = (
 @pytest.mark.parametrize(
     ("version", "undo"),
     [
-        (2, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
-        (3, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
-        (4, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH)),
-        (5, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH)),
-        (6, (*NINTH, *EIGHTH, *SEVENTH)),
-        (7, (*NINTH, *EIGHTH)),
-        (8, NINTH),
+        (2, (*TENTH, *NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
+        (3, (*TENTH, *NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
+        (4, (*TENTH, *NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH)),
+        (5, (*TENTH, *NINTH, *EIGHTH, *SEVENTH, *SIXTH)),
+        (6, (*TENTH, *NINTH, *EIGHTH, *SEVENTH)),
+        (7, (*TENTH, *NINTH, *EIGHTH)),
+        (8, (*TENTH, *NINTH)),
+        (9, TENTH),
     ],
 )
 def test_a_database_of_a_later_version_becomes_like_a_new_one(
@@ -186,7 +193,7 @@ def test_calls_and_what_is_held_for_one_are_kept(database: str) -> None:
     first, second = (ledger.budgets.reserve(scopes, Amount(nusd=NANO // 10), seconds=3600) for _ in range(2))
     first.settle(Amount(nusd=5, steps=1), CallRecord(run_id="r-1", role="writer", nusd=5))
     with ledger.write() as connection:
-        for statement in (*NINTH, "UPDATE ledger_meta SET value = '8' WHERE key = 'schema'"):
+        for statement in (*TENTH, *NINTH, "UPDATE ledger_meta SET value = '8' WHERE key = 'schema'"):
             connection.execute(text(statement))
     ledger.close()
     assert [(spent.name, round(spent.usd * NANO)) for spent in ledger.spending.by("agent", "r-1")] == [("writer", 5)]
