@@ -70,10 +70,17 @@ class Service:
         """The run with its team, to decide or go on with it."""
         return self.teams.open(self.ledger.runs.get(run_id), self.offers)
 
-    def begin(self, team: Team, given: Given, person: Person, *, run_id: str = "", **how: Any) -> Run:
-        """Begin a run in somebody's name, and drive it in the background; `how` is as `Run.start` takes it."""
-        settings = _settings_of(self.settings, person)
-        budget, team = team.run_budget or budgets_of(settings)["run"], replace(team, ledger=self.ledger)
+    def begin(self, team: Team, given: Given, person: Person, *, run_id: str = "", tenant: str = "", **how: Any) -> Run:
+        """Begin a run in somebody's name, and drive it in the background; `how` is as `Run.start` takes it.
+
+        It is of their tenant, or of this one of theirs; SettingsError if they are of several and none is said.
+        """
+        settings, tenant = _settings_of(self.settings, person), tenant or person.tenant
+        options = {**team.options, RUN_TENANT: tenant} if tenant else team.options
+        budget, team = (
+            team.run_budget or budgets_of(settings)["run"],
+            replace(team, ledger=self.ledger, options=options),
+        )
         run = Run.start(team, given, settings=settings, drive=False, budget=budget, run_id=run_id, **how)
         self.background.drive(run.id, lambda: run)
         return run
@@ -215,8 +222,7 @@ class Service:
             if len(said_so) > _MOST_OF_AN_ID:
                 raise BadInput(team.name, name, f"has an id of more than {_MOST_OF_AN_ID} characters")
         given = _checked(given, team)
-        options = {**team.options, RUN_CLIENT: {"thread": thread, "said": said}}
-        team = replace(team, options={**options, RUN_TENANT: tenant} if tenant else options)
+        team = replace(team, options={**team.options, RUN_CLIENT: {"thread": thread, "said": said}})
         while True:
             known = _thread(self.ledger, offer, thread, tenant)
             for one in known:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from signoff.fleet.events import Event as Event, Watch as Watch
     from signoff.fleet.forking import Moment as Moment, fork_run as fork_run, forked_from as forked_from
     from signoff.fleet.forking import moments_at as moments_at, moments_of as moments_of
+    from signoff.fleet.history import FIRST as FIRST, Past as Past, past_of as past_of
     from signoff.fleet.recording import Ending as Ending, record as record, replay as replay, settings_of as settings_of
     from signoff.fleet.run import Run as Run
     from signoff.fleet.standing import Standing as Standing, standings as standings

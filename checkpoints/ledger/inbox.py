@@ -231,7 +231,7 @@ class Inbox:
                 connection.execute(insert(snoozes).values(approval_id=approval_id, name=name, until=until))
 
     def runs(self, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
-        """Runs, the newest first; `filters` by team and status, `!` before a value means all others."""
+        """Runs, the newest first; `filters` by team, status and tenant, `!` before a value means all others."""
         query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(PAGE + 1)
         query = query.where(*_filtered(_RUN_FILTERS, filters), _seen_by(who))
         query = query.where(_beyond(after, runs.c.created_at, runs.c.id, newest_first=True))

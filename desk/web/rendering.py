@@ -115,12 +115,13 @@ def _mark(html: str) -> Markup:
     return Markup(_WRITTEN_OUT.sub(lambda found: f'<mark class="unseen">{found[0]}</mark>', html))
 
 
-def markdown(text: str, cited: Collection[int] = (), quotes: str = "", nonce: str = "") -> Markup:
+def markdown(text: str, cited: Collection[int] = (), quotes: str = "", nonce: str = "", at: str = "") -> Markup:
     """Markdown of others as HTML without links, pictures and markup of its own; what it cites leads to the quote.
 
-    Below the address `quotes` each is found by its number, and opens in place: behind what cites it.
+    Below the address `quotes` each is found by its number, with `at` behind that, and opens behind what cites it.
     """
-    return _mark(_renderer().render(make_visible(text), {"cited": frozenset(cited), "quotes": quotes, "nonce": nonce}))
+    env = {"cited": frozenset(cited), "quotes": quotes, "nonce": nonce, "at": at}
+    return _mark(_renderer().render(make_visible(text), env))
 
 
 @cache
@@ -183,9 +184,8 @@ def _text(_self: Any, tokens: Sequence[Any], place: int, _options: Any, env: Map
             return found[0]
         number, opens = int(found[1]), ""
         if env.get("quotes"):
-            opens = (
-                f' hx-get="{escape(env["quotes"])}{number}" hx-target="next .amid" hx-nonce="{escape(env["nonce"])}"'
-            )
+            address, nonce = escape(f"{env['quotes']}{number}{env['at']}"), escape(env["nonce"])
+            opens = f' hx-get="{address}" hx-target="next .amid" hx-nonce="{nonce}"'
         return f'<a href="#quote-{number}"{opens}>{found[0]}</a>'
 
     return _CITED.sub(link, str(escape(tokens[place].content)))

@@ -16,8 +16,9 @@ from signoff.agents.artifacts import Evidence, Quote, Review, csv_of
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.errors import NotThere
 from signoff.desk.tables import amid, stored_of, tables_in
-from signoff.desk.web.context import PageContext, Visit, run_at, screen
-from signoff.fleet import read_state
+from signoff.desk.web.context import PageContext, Visit, query_of, run_at, screen
+from signoff.fleet import Past, past_of, read_state
+from signoff.fleet.errors import NoSuchStep
 from signoff.tools.errors import UnknownSource
 
 _MOST_ROWS: Final = 50
@@ -74,10 +75,28 @@ class Extract:
     """Where the rows before these begin."""
 
 
-def state_of(context: PageContext, record: RunRecord) -> Mapping[str, Any]:
-    """What the run's graph had at its last checkpoint; empty where another program keeps that."""
-    root = context.ledger.runs.get(record.root) if record.path else record
-    return read_state(record.root, context.settings, record.place) if root.driver == "local" else {}
+def state_of(visit: Visit, record: RunRecord) -> Mapping[str, Any]:
+    """What the run's graph had at the step that is asked for, or its last; empty where another program keeps that."""
+    past = past_at(visit, record)
+    if past is not None:
+        return past.state
+    return read_state(record.root, visit.context.settings, record.place) if is_kept_here(visit, record) else {}
+
+
+def past_at(visit: Visit, record: RunRecord) -> Past | None:
+    """The step of the run that the address asks for; None: it asks for how it stands now."""
+    at = query_of(visit, "at")["at"]
+    if not at:
+        return None
+    if not is_kept_here(visit, record):
+        raise NoSuchStep(record.id, at)
+    return past_of(record.root, at, visit.context.settings, record.place)
+
+
+def is_kept_here(visit: Visit, record: RunRecord) -> bool:
+    """Whether what the run's graph had is kept here, and not by another program."""
+    root = visit.ledger.runs.get(record.root) if record.path else record
+    return root.driver == "local"
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,7 @@ def _open_fence(text: str, end: int) -> str:
 def artifact(visit: Visit) -> Response:
     """All of an artifact as a file: a text as it is, a table for spreadsheets, or anything as JSON."""
     record, name = run_at(visit), visit.request.path_params["name"]
-    stored = (state_of(visit.context, record).get("artifacts") or {}).get(name)
+    stored = (state_of(visit, record).get("artifacts") or {}).get(name)
     if stored is None:
         raise NotThere("artifact")
     table, value = tables_in({"artifacts": {name: stored}}).get(name), stored["value"]
@@ -176,7 +195,7 @@ def send_file(name: str, suffix: str, kind: str, text: str) -> Response:
 def cell(visit: Visit) -> Response:
     """What a cell of a table rests on, each span amid its document."""
     record = run_at(visit)
-    found = tables_in(state_of(visit.context, record)).get(visit.request.path_params["table"])
+    found = tables_in(state_of(visit, record)).get(visit.request.path_params["table"])
     if found is None:
         raise NotThere("table")
     opened = found.numbered(visit.request.path_params["number"])
@@ -191,7 +210,7 @@ def cell(visit: Visit) -> Response:
 def quote(visit: Visit) -> Response:
     """A quote amid its document."""
     record, number = run_at(visit), visit.request.path_params["number"]
-    found = next((one for one in made_in(state_of(visit.context, record)).quotes if one.id == number), None)
+    found = next((one for one in made_in(state_of(visit, record)).quotes if one.id == number), None)
     if found is None:
         raise NotThere("quote")
     return visit.render("parts/quote.html", quote=found, amid=_around(visit.context, record, found))

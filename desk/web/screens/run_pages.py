@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from signoff.desk.errors import NotManaging
 from signoff.desk.service import ENDED
 from signoff.desk.team_options import is_known
 from signoff.desk.web.context import MANAGER, Visit, address_of, deed, entry_number, query_of, run_at, screen
-from signoff.desk.web.screens.artifact_pages import ROOMS, Room, excerpt, made_in, state_of
+from signoff.desk.web.screens.artifact_pages import ROOMS, Room, excerpt, is_kept_here, made_in, past_at, state_of
 from signoff.desk.web.screens.excerpts import fitting
 from signoff.desk.web.screens.team_graph import draw
 from signoff.fleet import forked_from, standings
@@ -25,7 +26,8 @@ _STATES: Final = ("running", "waiting", "failed", "done", "stopped")
 @screen
 def runs(visit: Visit) -> Response:
     """The runs, the newest first."""
-    filters, after = query_of(visit, "team", "status"), query_of(visit, "after")["after"]
+    filters, after = query_of(visit, "team", "status", "tenant"), query_of(visit, "after")["after"]
+    filters["tenant"] = filters["tenant"] if visit.person.sees_all else ""
     page = visit.ledger.inbox.runs(visit.person, filters, after)
     stands = standings(visit.ledger, page.items)
     values: dict[str, Any] = {
@@ -44,16 +46,20 @@ def runs(visit: Visit) -> Response:
 @screen
 def run(visit: Visit) -> Response:
     """One run."""
-    record, query = run_at(visit), query_of(visit, "before", "rows", "from")
+    record, query = run_at(visit), query_of(visit, "before", "rows", "from", "at")
     (stands,) = standings(visit.ledger, [record])
-    state = state_of(visit.context, record)
+    past = past_at(visit, record)
+    state = past.state if past else state_of(visit, record)
     entries = visit.ledger.inbox.entries(record.id, before=entry_number(query["before"]) or 0)
     asked, plan, team = _asked(visit, record), state.get("plan", []), visit.context.team_of(record)
     values: dict[str, Any] = {
         "stands": stands,
         "record": record,
         "plan": plan,
-        "drawing": draw(plan, team, "waiting" if asked else ""),
+        "drawing": draw(plan, team, "waiting" if asked and not past else ""),
+        "past": past,
+        "once": secrets.token_hex(8),
+        "can_replay": is_kept_here(visit, record) and bool(state.get("run")),
         "is_live": record.status == "running"
         and bool(stands.record.owner or record.id in visit.context.background.alive),
         "asked": [one.approval for one in asked],

@@ -13,7 +13,7 @@ from signoff.checkpoints import digest
 from signoff.desk.errors import NotThere
 from signoff.desk.service import forkable
 from signoff.desk.team_options import read_field
-from signoff.desk.web.context import Visit, address_of, deed, for_all, query_of, run_at, screen
+from signoff.desk.web.context import Visit, address_of, deed, query_of, run_at, screen
 from signoff.desk.web.screens.fields import Field, input_fields, posted
 from signoff.error_base import SignoffError
 from signoff.fleet import moments_of
@@ -43,7 +43,6 @@ class GoalInput(BaseModel):
 
 
 @screen
-@for_all
 def start(visit: Visit) -> Response:
     """The teams that can be given something to do here."""
     offered = []
@@ -60,20 +59,20 @@ def _about(form: type[BaseModel]) -> str:
 
 
 @screen
-@for_all
 def fill_in(visit: Visit) -> Response:
     """The form of one team."""
     return _show(visit, _named(visit))
 
 
 @deed
-@for_all
 def begin(visit: Visit) -> Response:
-    """Start a run with what the form says, and show it."""
+    """Start a run with what the form says, in the name of whoever sent it and of their tenant, and show it."""
     name, said = _named(visit), posted(visit.form)
     try:
         team, given = _read(name, said, visit.context.settings)
         how: Any = {option: visit.form.get(option) == "yes" for option in ("dry_run", "ask_plan")}
+        if (whose := visit.form.get("tenant", "")) in _tenants(visit):
+            how["tenant"] = whose
         run = visit.context.service.begin(team, given, visit.person, run_id=_run_of(visit), **how)
     except RunExists as error:  # the form came twice
         return visit.to(f"/runs/{error.run_id}")
@@ -81,6 +80,12 @@ def begin(visit: Visit) -> Response:
         problem, field = str(error), field_of(error.field) if isinstance(error, BadInput) else ""
         return _show(visit, name, status=422, problem=problem, wrong=field)
     return visit.to(f"/runs/{run.id}")
+
+
+def _tenants(visit: Visit) -> list[str]:
+    """The tenants of which they choose the one that a run is for; none where there is no choice."""
+    own = sorted(visit.person.tenants - {"*", ""})
+    return own if len(own) > 1 else []
 
 
 def _run_of(visit: Visit) -> str:
@@ -133,7 +138,7 @@ def _show(visit: Visit, name: str, *, status: int = 200, problem: str = "", wron
         fields = [Field("goal", _GOAL, goal), *fields]
     values: dict[str, Any] = {"name": name, "about": _about(form), "fields": fields, "problem": problem, "wrong": wrong}
     once = visit.form.get("once") or secrets.token_hex(8)
-    return visit.render("start/team.html", status, **values, said=visit.form, once=once)
+    return visit.render("start/team.html", status, **values, said=visit.form, once=once, tenants=_tenants(visit))
 
 
 def _form_of(name: str, settings: Settings) -> type[BaseModel]:

@@ -195,3 +195,22 @@ def test_what_a_run_has_made_is_no_file_for_who_does_not_see_the_run(desk: Any, 
     run, zed = made("writing"), desk.visit("zed", "tenant:zeta")
     for path in ("artifacts/Draft", "quotes/1", "tables/Table/1"):
         assert zed.get(f"/runs/{run.id}/{path}").status_code == 404
+
+
+def test_what_stands_on_the_page_of_a_step_is_opened_as_it_stood_then(ann: Page, made: Any, home: Path) -> None:
+    (home / "size.txt").write_text("60 4")
+    run, at, steps = made("all_of_it"), "first", list[str]()
+    here = f"/runs/{run.id}"
+    while at:
+        steps.append(ann.get(f"{here}?at={at}").text)
+        at = "".join(re.findall(r'\?at=([^"]+)">Next step', steps[-1]))
+    first = next(place for place, html in enumerate(steps) if "<h2>Draft</h2>" in html)
+    assert "<h2>Evidence</h2>" in steps[first - 1]
+    assert ann.get(f"{here}/quotes/1?at=first").status_code == 404, "nothing was read by then"
+    links = re.findall(rf'(?:hx-get|href)="({here}[/?][^"]+)"', steps[-1].partition("</nav>")[2].partition("</nav>")[2])
+    kinds = {re.sub(r"[\w-]*=.*|\d+", "", link.removeprefix(here)) for link in links}
+    assert kinds == {"?", "/artifacts/Draft?", "/artifacts/Table?", "/artifacts/Evidence?", "/artifacts/Notes?",
+                     "/quotes/?", "/tables/Table/?"}  # fmt: skip
+    for link in dict.fromkeys(links):
+        assert "at=" in link
+        assert ann.get(link).status_code == 200, link

@@ -180,7 +180,15 @@ def test_who_is_of_a_tenant_sees_and_decides_what_is_of_it_and_finds_nothing_els
         asked[one.tenant] = (approval.id, one.run_id)
     bea = desk.visit("bea", "tenant:acme")
     assert "to acme" in bea.shows("/")
-    for path in ("/", "/?tab=all", "/runs", "/fleet", "/fleet?tenant=zeta", f"/?done={asked['zeta'][0]}"):
+    for path in (
+        "/",
+        "/?tab=all",
+        "/runs",
+        "/runs?tenant=zeta",
+        "/fleet",
+        "/fleet?tenant=zeta",
+        f"/?done={asked['zeta'][0]}",
+    ):
         shown = bea.get(path).text
         assert "zeta" not in text_of(shown), path
         assert asked["zeta"][1] not in shown, path
@@ -197,13 +205,16 @@ def test_who_is_of_a_tenant_sees_and_decides_what_is_of_it_and_finds_nothing_els
     mixed = {f"item.{approval}": "0", "csrf": bea.csrf, "verb": "reject", "reason": "mine"}
     assert "zeta" not in text_of(bea.post(f"/batches/{asked['acme'][0]}", **mixed).text)
     assert desk.ledger.approvals.get(approval).status == "pending"
-    for path in ("/audit", "/people", "/budgets", "/memory", "/fleet/workers", "/start"):
+    for path in ("/audit", "/people", "/budgets", "/memory", "/fleet/workers"):
         said = bea.get(path)
         assert said.status_code == 403, path
         assert "tells of all tenants" in text_of(said.text)
         assert f'href="{path}"' not in bea.get("/").text
     assert bea.decide(asked["acme"][0], "reject", reason="no").status_code == 303
-    assert "to zeta" in desk.visit("chief", "tenant:*").shows("/")
+    chief = desk.visit("chief", "tenant:*")
+    assert "to zeta" in chief.shows("/")
+    only = chief.get("/runs?tenant=zeta").text.partition('id="list"')[2]
+    assert ("write zeta" in only, "write acme" in only) == (True, False)
     for path in ("/", "/runs", "/fleet"):
         assert not {"zeta", "acme"} & set(re.findall(r"\w+", ann.shows(path))), "who has no tenant sees nobody's"
     assert run not in ann.get("/audit").text

@@ -72,6 +72,36 @@ def test_a_fork_is_a_run_of_its_own_and_what_happened_is_not_repeated(
     assert desk.ledger.audit.verify().ok
 
 
+def test_a_run_is_gone_through_again_step_by_step_and_nothing_is_done(desk: Office, ann: Page, posted: Run) -> None:
+    entries, at = len(desk.ledger.audit.entries()), "first"
+    seen, before, here = list[str](), list[str](), f"/runs/{posted.id}"
+    assert f'href="{here}?at=first">Replay it step by step' in ann.get(here).text
+    while at:
+        html = ann.get(f"{here}?at={at}").text
+        seen.append(text_of(html))
+        assert not re.search(r"Stop it|Timeline|hx-get=.[^>]*every", html)
+        before += re.findall(r'\?at=([^"]+)">Step before', html)
+        (this,) = set(re.findall(r'name="at" value="([^"]+)"', html)) or {at}
+        at = "".join(re.findall(r'\?at=([^"]+)">Next step', html))
+        assert ann.get(f"{here}/artifacts/Post?at={this}").status_code == (200 if "made" in seen[-1] else 404)
+        again = ann.get(f"{here}?at={before[-1]}").text if before else ""
+        assert not before or f'?at={this}">Next step' in again
+    assert [f"As it stood after step {step}" in text for step, text in enumerate(seen)] == [True] * len(seen)
+    assert ("made" in seen[0], "post letter done" in seen[-2], "post letter done" in seen[-1]) == (False, True, True)
+    assert "Play it again" not in seen[-1]
+    assert (sent(), len(desk.ledger.audit.entries())) == (["bob: hello (1)"], entries)
+    for strange in ("1", "x" * 99, "\0"):
+        assert ann.client.get(here, params={"at": strange}).status_code == 422
+    new = fork(ann, posted.id, "clerk", dry_run="yes")
+    html = ann.get(f"/runs/{new}?at=first").text  # what it was forked from
+    fields = dict(re.findall(r'name="(csrf|once|at)" value="([^"]+)"', html.partition("Play it again")[2]))
+    played = ann.post(f"/runs/{new}/fork", **fields, dry_run="yes").headers["location"].removeprefix("/runs/")
+    ann.context.background.wait(played, 600)
+    ann.decide(asked_in(desk, played).id, "approve")
+    ann.context.background.wait(played, 600)
+    assert (desk.ledger.runs.get(played).status, sent()) == ("done", ["bob: hello (1)"])
+
+
 def test_a_form_that_comes_twice_begins_one_fork(desk: Office, ann: Page) -> None:
     run, _ = desk.asked("write bob")
     path, moment = f"/runs/{run.id}/fork", at(ann, run.id, "gate")

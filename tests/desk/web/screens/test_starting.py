@@ -121,3 +121,29 @@ def test_a_form_that_comes_twice_starts_one_run(desk: Any, cy: Page) -> None:
 def test_a_form_of_another_session_starts_nothing(desk: Any, cy: Page) -> None:
     assert cy.post("/start/office.py:team", csrf="0" * 64, **{"arg.goal": "write bob"}).status_code == 403
     assert desk.ledger.runs.list() == []
+
+
+def test_what_people_of_a_tenant_start_is_their_tenants_alone(desk: Any, cy: Page) -> None:
+    bea, zed = desk.visit("bea", "tenant:acme"), desk.visit("zed", "tenant:zeta")
+    both, form = desk.visit("two", "tenant:acme", "tenant:zeta"), {"arg.goal": "write bob"}
+    assert "A trip to plan." in bea.shows("/start")
+    assert 'href="/start"' in bea.get("/").text
+    run = bea.post("/start/office.py:team", csrf=bea.csrf, **form).headers["location"].removeprefix("/runs/")
+    desk.context.background.wait(run, 60)
+    assert (desk.ledger.runs.get(run).tenant, desk.ledger.runs.get(run).requested_by) == ("acme", "bea")
+    for other in (zed, cy):
+        assert "Post letter" not in other.shows("/?tab=all")
+        assert "write bob" not in other.shows("/runs")
+        assert [other.get(f"/runs/{run}{at}").status_code for at in ("", "?at=first", "/fork")] == [404, 404, 404]
+    (asked,) = desk.ledger.approvals.pending(run)
+    assert "Post letter to bob" in bea.shows("/")
+    assert bea.decide(asked.id, "approve").status_code == 303
+    desk.context.background.wait(run, 60)
+    assert desk.ledger.runs.get(run).status == "done"
+    for said in ({}, {"tenant": "omega"}):
+        refused = both.post("/start/office.py:team", csrf=both.csrf, **form, **said)
+        assert (refused.status_code, "of several tenants" in refused.text) == (422, True)
+    chosen = both.post("/start/office.py:team", csrf=both.csrf, tenant="zeta", **form).headers["location"][6:]
+    desk.context.background.wait(chosen, 60)
+    assert desk.ledger.runs.get(chosen).tenant == "zeta"
+    assert (zed.get(f"/runs/{chosen}").status_code, bea.get(f"/runs/{chosen}").status_code) == (200, 404)
