@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, literal, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest, from_row, read_json
@@ -29,6 +31,9 @@ SETTLE_OUTCOME: Final = "settle_outcome"
 
 _AT_ONCE: Final = 500
 """Ids in one statement; databases take only so many at once."""
+
+_LARGE, _TOLD = 64_000, 500
+"""Bytes of arguments that a list reads whole, and characters of each value of larger ones."""
 
 QUESTION: Final = "question"
 """The risk of what only asks a person something: it is answered or declined, and nobody can approve it."""
@@ -384,14 +389,43 @@ def approval_id_of(proposal_id: str) -> str:
     return "a-" + proposal_id.removeprefix("p-")
 
 
-def joined() -> Select[Any]:
-    """Approvals with what belongs to them, as `read_approval` reads them."""
+class _Brief(FunctionElement[str]):
+    """JSON of an object; where it is large, of long texts in it the beginning, and of other long values nothing."""
+
+    name, type, inherit_cache = "brief", Text(), True
+
+
+@compiles(_Brief)
+def _compile(element: _Brief, compiler: Any, **options: Any) -> str:
+    """A server refuses some of what JSON may hold: there nothing is told of what is large."""
+    bare = str(compiler.process(element.clauses, **options))
+    if compiler.dialect.name != "sqlite":
+        return f"CASE WHEN octet_length({bare}) <= {_LARGE} THEN {bare} ELSE '{{}}' END"
+    cut = f"CASE type WHEN 'text' THEN substr(value, 1, {_TOLD}) WHEN 'true' THEN json('true') "
+    cut += "WHEN 'false' THEN json('false') WHEN 'null' THEN NULL WHEN 'object' THEN '' WHEN 'array' THEN "
+    cut += f"CASE WHEN length(value) <= {_TOLD} THEN json(value) ELSE '' END ELSE value END"
+    told = f"(SELECT json_group_object(key, {cut}) FROM (SELECT * FROM json_each({bare}) LIMIT {_TOLD}))"
+    is_small = f"length(CAST({bare} AS BLOB)) <= {_LARGE} OR NOT json_valid({bare})"
+    return f"CASE WHEN {is_small} THEN {bare} ELSE {told} END"
+
+
+def joined(*, is_brief: bool = False) -> Select[Any]:
+    """Approvals with what belongs to them, as `read_approval` reads them; brief: of large arguments enough for a list.
+
+    Then what was proposed, and what was approved, is left out.
+    """
+    own: Sequence[ColumnElement[Any]] = list(approvals.c)
+    proposed: ColumnElement[Any] = proposals.c.args
+    if is_brief:
+        own = [column for column in own if column.name not in ("shown", "args")]
+        own = [*own, _Brief(approvals.c.shown).label("shown"), literal("").label("args")]
+        proposed = literal("{}")
     return (
         select(
-            approvals,
+            *own,
             *proposals.c["action", "risk", "proposed_by", "flags"],
             proposals.c.reason.label("proposal_reason"),
-            proposals.c.args.label("proposed"),
+            proposed.label("proposed"),
             proposals.c.args_sha256.label("proposed_sha256"),
             *runs.c["team", "goal", "requested_by", "dry_run", "options"],
         )

@@ -169,8 +169,16 @@ class Inbox:
             row = connection.execute(select(runs).where(runs.c.id == run_id, _seen_by(who))).first()
         return None if row is None else record_of(row)
 
-    def page(self, tab: Tab, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
-        """Approvals: what waits the longest first, of what was decided the last first.
+    def page(
+        self,
+        tab: Tab,
+        who: Person,
+        filters: dict[str, str] | None = None,
+        after: str = "",
+        *,
+        is_brief: bool = False,
+    ) -> Page:
+        """Approvals: what waits the longest first, of what was decided the last first; brief: as `joined` has it.
 
         `filters` are values by team, action, risk, run or tenant; `!` before one means all others. `older` is of
         what was asked before so many hours.
@@ -179,7 +187,7 @@ class Inbox:
         mine = _snooze_of(who)
         agreed = select(func.count()).where(votes.c.approval_id == approvals.c.id).scalar_subquery()
         until = select(snoozes.c.until).where(mine).scalar_subquery()
-        query = joined().add_columns(agreed.label("agreed"), func.coalesce(until, "").label("snoozed"))
+        query = joined(is_brief=is_brief).add_columns(agreed.label("agreed"), func.coalesce(until, "").label("snoozed"))
         query = query.where(*_filtered(_FILTERS, filters))
         query = query.where(_beyond(after, moment, approvals.c.id, newest_first=tab == "decided"))
         order = (moment.desc(), approvals.c.id.desc()) if tab == "decided" else (moment, approvals.c.id)

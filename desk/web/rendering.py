@@ -301,7 +301,8 @@ def in_words(approval: Approval) -> str:
         case action if action == SETTLE_OUTCOME:
             return short(f"Did it happen? {approval.reason}", 160)
         case action if action == FOLLOW_PLAN:
-            return f"Work by a plan of {counted(len(args.get('steps', ())), 'step')}"
+            steps = args.get("steps")
+            return f"Work by a plan of {counted(len(steps), 'step')}" if isinstance(steps, list) else "Work by a plan"
         case action if action == CONTINUE_RUN:
             return f"Go on for {counted(int(args.get('turns', 0)), 'more turn')}"
         case action if action == RAISE_BUDGET:

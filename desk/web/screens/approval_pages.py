@@ -44,7 +44,7 @@ def inbox(visit: Visit) -> Response:
     tab: Tab = next((known for known in get_args(Tab) if known == visit.request.query_params.get("tab")), "mine")
     filters, at = query_of(visit, *_FILTERS), query_of(visit, "after", "done")
     filters["older"] = filters["older"] if filters["older"] in _AGES else ""
-    page = visit.ledger.inbox.page(tab, visit.person, filters, at["after"])
+    page = visit.ledger.inbox.page(tab, visit.person, filters, at["after"], is_brief=True)
     values: dict[str, Any] = {
         "tab": tab,
         "filters": {name: value for name, value in filters.items() if value},
@@ -63,7 +63,7 @@ def inbox(visit: Visit) -> Response:
 
 
 def _last_decision(context: PageContext, person: Person) -> Approval | None:
-    found = context.ledger.inbox.page("decided", person).items
+    found = context.ledger.inbox.page("decided", person, is_brief=True).items
     return found[0].approval if found else None
 
 

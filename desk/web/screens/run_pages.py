@@ -93,7 +93,7 @@ def _fitting(visit: Visit, values: Mapping[str, Any], begin: int, first_row: int
 
 def _asked(visit: Visit, record: RunRecord) -> Sequence[Any]:
     """What it, or the work of an agent in it, waits for, as much as a page shows."""
-    return visit.ledger.inbox.page("all", EVERYBODY, {"run": record.id}).items
+    return visit.ledger.inbox.page("all", EVERYBODY, {"run": record.id}, is_brief=True).items
 
 
 def _can_go_on(visit: Visit, record: RunRecord, asked: Sequence[Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from html import escape
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from desk_pages import ORIGIN, fill, walk
 from sqlalchemy import event, update
 from starlette.testclient import TestClient
 
+from signoff.checkpoints import canonical_json
 from signoff.checkpoints.jobs import Which
 from signoff.checkpoints.ledger import Ledger, Person
 from signoff.checkpoints.ledger.schema import approvals, proposals
 from signoff.desk.web import desk_app
+from signoff.desk.web.rendering import in_words
 
 MOST_QUERIES, MOST_ROWS, MOST_BYTES = 12, 60, 150_000
 LISTS = ("/", "/?tab=all", "/?tab=decided", "/?tab=snoozed", "/?team=post", "/runs", "/runs?status=waiting", "/audit")
@@ -31,6 +34,12 @@ def at_the_page(ledger: Ledger, token: str = "") -> TestClient:
 
 def read_by(ledger: Ledger, call: Callable[[], Any]) -> tuple[int, int]:
     """How many queries a request makes, and how many rows they give."""
+    found = rows_of(ledger, call)
+    return len(found), sum(map(len, found))
+
+
+def rows_of(ledger: Ledger, call: Callable[[], Any]) -> list[Any]:
+    """The rows of each query that a request makes."""
     seen: list[tuple[str, Any]] = []
     with ledger.read() as connection:
         engine = connection.engine
@@ -45,8 +54,7 @@ def read_by(ledger: Ledger, call: Callable[[], Any]) -> tuple[int, int]:
     finally:
         event.remove(engine, "before_cursor_execute", see)
     with ledger.read() as connection:
-        rows = sum(len(connection.exec_driver_sql(statement, parameters).all()) for statement, parameters in seen)
-    return len(seen), rows
+        return [connection.exec_driver_sql(statement, parameters).all() for statement, parameters in seen]
 
 
 def costs(ledger: Ledger, client: TestClient, paths: tuple[str, ...]) -> dict[str, tuple[int, int]]:
@@ -116,6 +124,24 @@ def test_a_page_reads_the_same_of_a_hundred_approvals_and_of_ten_thousand(
     counts = ledger.inbox.counts(Person("ann"))
     assert (counts.mine, counts.all, counts.snoozed) == (100, 100, 0)
     assert '<span class="count">99+</span>' in client.get("/").text
+
+
+def test_of_large_arguments_the_inbox_reads_what_it_shows_alone(database: str) -> None:
+    long, deep = "letter " * 40_000, [{"page": number} for number in range(20_000)]
+    asked = {"text": long, "to": "bob", "pages": deep, "copies": 2, "sealed": True, "stamp": None, "cc": ["cy", "dee"]}
+    with closing(Ledger(database)) as ledger:
+        fill(ledger, 0, 20)
+        with ledger.write() as connection:
+            connection.execute(update(approvals).values(shown=canonical_json(asked), args=canonical_json(asked)))
+            connection.execute(update(proposals).values(args=canonical_json(asked)))
+        client = at_the_page(ledger)
+        whole = in_words(ledger.approvals.get("a-7w"))
+        for path, number in (("/", 20), ("/?tab=decided", 20), ("/runs/r-7", 1)):
+            found = [row for rows in rows_of(ledger, lambda path=path: client.get(path)) for row in rows]  # type: ignore[misc]
+            assert sum(len(value) for row in found for value in row if isinstance(value, str)) < 2_000 * (number + 5)
+            words = "Post letter" if "://" in database else whole
+            assert client.get(path).text.count(f">{escape(words)}</a>") == number, path
+        assert ledger.approvals.get("a-7w").shown == asked
 
 
 def test_a_page_reads_no_more_where_a_hundred_of_one_kind_wait_in_one_run(ledger: Ledger) -> None:

@@ -208,9 +208,9 @@ def test_what_stands_on_the_page_of_a_step_is_opened_as_it_stood_then(ann: Page,
     assert "<h2>Evidence</h2>" in steps[first - 1]
     assert ann.get(f"{here}/quotes/1?at=first").status_code == 404, "nothing was read by then"
     links = re.findall(rf'(?:hx-get|href)="({here}[/?][^"]+)"', steps[-1].partition("</nav>")[2].partition("</nav>")[2])
-    kinds = {re.sub(r"[\w-]*=.*|\d+", "", link.removeprefix(here)) for link in links}
-    assert kinds == {"?", "/artifacts/Draft?", "/artifacts/Table?", "/artifacts/Evidence?", "/artifacts/Notes?",
-                     "/quotes/?", "/tables/Table/?"}  # fmt: skip
-    for link in dict.fromkeys(links):
-        assert "at=" in link
+    kinds = {re.sub(r"[\w-]*=.*|\d+", "", link.removeprefix(here)): link for link in links}
+    files, shown = {f"/artifacts/{name}?" for name in ("Draft", "Table", "Evidence", "Notes")}, {"?", "/quotes/?"}
+    assert kinds.keys() == files | shown | {"/tables/Table/?"}
+    assert all("at=" in link for link in links)
+    for link in kinds.values():
         assert ann.get(link).status_code == 200, link
