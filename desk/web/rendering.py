@@ -134,7 +134,7 @@ def _renderer() -> MarkdownIt:
         "link_open": lambda *_: "",
         "link_close": lambda *_: "",
         "fence": _fence,
-        "table_open": lambda *_: '<div class="scrolls" tabindex="0" role="region" aria-label="table"><table>\n',
+        "table_open": _open_table,
         "table_close": lambda *_: "</table></div>\n",
         "amid": lambda _self, _tokens, place, *_: (
             f'<div class="amid" id="cited-{place}" role="status" hx-morph-skip></div>\n'
@@ -189,6 +189,15 @@ def _text(_self: Any, tokens: Sequence[Any], place: int, _options: Any, env: Map
         return f'<a href="#quote-{number}"{opens}>{found[0]}</a>'
 
     return _CITED.sub(link, str(escape(tokens[place].content)))
+
+
+def _open_table(_self: Any, tokens: Sequence[Any], place: int, _options: Any, _env: Any) -> str:
+    """A table that scrolls by itself, named by its number and its columns: each region of a page has its own name."""
+    number = sum(token.type == "table_open" for token in tokens[: place + 1])
+    end = next(at for at in range(place, len(tokens)) if tokens[at].type == "thead_close")
+    columns = ", ".join(token.content for token in tokens[place:end] if token.type == "inline")
+    name = escape(f"Table {number}: {short(columns, 80)}")
+    return f'<div class="scrolls" tabindex="0" role="region" aria-label="{name}"><table>\n'
 
 
 def _fence(_self: Any, tokens: Sequence[Any], place: int, _options: Any, _env: Any) -> str:

@@ -365,6 +365,7 @@ SCREENS = (
     "/batches/{0}",
     "/runs",
     "/runs/{1}",
+    "/runs/{1}?at=first",
     "/runs/{1}/fork",
     "/nowhere",
     "/start",

@@ -1,5 +1,7 @@
 """Text of others as the page shows it."""
 
+import re
+
 from signoff.desk.web.rendering import diff, dollars, markdown, short, took, with_commands
 
 
@@ -8,6 +10,11 @@ def test_a_link_leads_nowhere_and_its_address_stands_behind_its_text() -> None:
     assert "<a" not in shown
     assert "your bank <code>https://evil.example/login</code>" in shown
     assert shown.count("https://plain.example") == 1
+
+
+def test_each_table_of_a_text_is_a_region_with_a_name_of_its_own() -> None:
+    shown = markdown("| a <b> | c |\n| - | - |\n| 1 | 2 |\n\nand\n\n| a |\n| - |\n| 1 |\n")
+    assert re.findall('aria-label="([^"]+)"', shown) == ["Table 1: a &lt;b&gt;, c", "Table 2: a"]
 
 
 def test_a_number_in_brackets_leads_to_the_quote_that_is_cited_and_to_no_other() -> None:

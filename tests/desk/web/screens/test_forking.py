@@ -88,6 +88,7 @@ def test_a_run_is_gone_through_again_step_by_step_and_nothing_is_done(desk: Offi
         assert not before or f'?at={this}">Next step' in again
     assert [f"As it stood after step {step}" in text for step, text in enumerate(seen)] == [True] * len(seen)
     assert ("made" in seen[0], "post letter done" in seen[-2], "post letter done" in seen[-1]) == (False, True, True)
+    assert any("Proposed by clerk, and not settled by then: post letter" in text for text in seen)
     assert "Play it again" not in seen[-1]
     assert (sent(), len(desk.ledger.audit.entries())) == (["bob: hello (1)"], entries)
     for strange in ("1", "x" * 99, "\0"):
