@@ -70,17 +70,11 @@ class Service:
         """The run with its team, to decide or go on with it."""
         return self.teams.open(self.ledger.runs.get(run_id), self.offers)
 
-    def begin(self, team: Team, given: Given, person: Person, *, run_id: str = "", tenant: str = "", **how: Any) -> Run:
-        """Begin a run in somebody's name, and drive it in the background; `how` is as `Run.start` takes it.
-
-        It is of their tenant, or of this one of theirs; SettingsError if they are of several and none is said.
-        """
-        settings, tenant = _settings_of(self.settings, person), tenant or person.tenant
-        options = {**team.options, RUN_TENANT: tenant} if tenant else team.options
-        budget, team = (
-            team.run_budget or budgets_of(settings)["run"],
-            replace(team, ledger=self.ledger, options=options),
-        )
+    def begin(self, team: Team, given: Given, person: Person, *, run_id: str = "", **how: Any) -> Run:
+        """Begin a run in somebody's name, of their tenant, and drive it in the background; `how`: see `Run.start`."""
+        settings, whose = _settings_of(self.settings, person), {RUN_TENANT: person.tenant} if person.tenant else {}
+        budget = team.run_budget or budgets_of(settings)["run"]
+        team = replace(team, ledger=self.ledger, options={**team.options, **whose})
         run = Run.start(team, given, settings=settings, drive=False, budget=budget, run_id=run_id, **how)
         self.background.drive(run.id, lambda: run)
         return run

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, literal, select
@@ -106,6 +106,11 @@ class Person:
                 "tenant", f"{self.name} is of several tenants ({which})", "Give each a token of their own."
             )
         return own[0] if own else ""
+
+    def only_of(self, tenant: str) -> Person:
+        """The same person as one of this tenant alone."""
+        kept = (role for role in self.roles if not role.startswith(_OF_TENANT))
+        return replace(self, roles=frozenset({*kept, f"{_OF_TENANT}{tenant}"}))
 
     def __str__(self) -> str:
         return self.name or "whoever resumed the thread"

@@ -71,9 +71,9 @@ def begin(visit: Visit) -> Response:
     try:
         team, given = _read(name, said, visit.context.settings)
         how: Any = {option: visit.form.get(option) == "yes" for option in ("dry_run", "ask_plan")}
-        if (whose := visit.form.get("tenant", "")) in _tenants(visit):
-            how["tenant"] = whose
-        run = visit.context.service.begin(team, given, visit.person, run_id=_run_of(visit), **how)
+        whose, person = visit.form.get("tenant", ""), visit.person
+        person = person.only_of(whose) if whose in _tenants(visit) else person
+        run = visit.context.service.begin(team, given, person, run_id=_run_of(visit), **how)
     except RunExists as error:  # the form came twice
         return visit.to(f"/runs/{error.run_id}")
     except SignoffError as error:
