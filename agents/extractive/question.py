@@ -32,6 +32,18 @@ _LOG: Final = re.compile(
     re.IGNORECASE,
 )
 
+_FOR_NUMBER: Final = re.compile(
+    r"\b(?:how (?:long|many|much|often|old|far|soon|high|large|big)|costs?)\b", re.IGNORECASE
+)
+_NUMBER: Final = re.compile(
+    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|half|none"
+    r"|once|twice|every|each|daily|weekly|monthly|yearly|annual(?:ly)?|never|always|immediately|unlimited)\b",
+    re.IGNORECASE,
+)
+_ENGLISH: Final = re.compile(r"\b(?:are|can|do|does|how|is|what|when|where|which|who|why)\b", re.IGNORECASE)
+_NAME: Final = re.compile(r"(?<![.?!:]\s)(?<=[\s(/])[A-Z]\w+|\b[^\W_]*[a-z][A-Z]\w*")
+"""What is written with a capital and begins no sentence, or has one within."""
+
 
 def parts_of(goal: str) -> tuple[str, ...]:
     """The questions of a goal that asks several, else the goal itself."""
@@ -51,6 +63,22 @@ def sides_of(goal: str) -> tuple[str, ...]:
 
 def asks_about_changes(goal: str) -> bool:
     return not _CHANGES.isdisjoint(words_of(goal))
+
+
+def asks_for_number(goal: str) -> bool:
+    """Whether a number is all that is asked for."""
+    return bool(_FOR_NUMBER.search(goal)) and len(parts_of(goal)) == 1
+
+
+def has_number(text: str) -> bool:
+    """Whether this has what answers a question for a number, in figures or words."""
+    return bool(_NUMBER.search(text))
+
+
+def names_in(goal: str) -> tuple[str, ...]:
+    """What an English question calls by name, in small letters; nothing if all of its words have capitals."""
+    names = {word for name in _NAME.findall(goal) for word in words_of(name)}
+    return tuple(sorted(names)) if _ENGLISH.search(goal) and names < {*words_of(goal)} else ()
 
 
 def is_log(source: str, title: str, heading: str) -> bool:

@@ -12,7 +12,7 @@ from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
 from signoff.agents.citations import blockquote, cited_ids, escape, flatten, same_text, without_sources
 from signoff.agents.claims import disagree
 from signoff.agents.extractive.analysis import name_of
-from signoff.agents.extractive.question import sides_of
+from signoff.agents.extractive.question import asks_for_number, has_number, sides_of
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section
 from signoff.tools.search import order, other_words, words_in, words_of
@@ -23,16 +23,9 @@ _LONGEST_SHORT, _SHORTEST_CELL = 320, 20
 _MOST_CELLS, _MOST_HEADINGS = 2, 2
 _FEWEST, _LEAST = 2, 0.4
 """Words of the question, and share of them, that a sentence has if it is the short answer."""
-_AMOUNT = re.compile(r"\bhow (?:long|many|much|often|old|far|soon|high|large|big)\b", re.IGNORECASE)
-_NUMBER = re.compile(
-    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|half|no|none"
-    r"|once|twice|every|each|daily|weekly|monthly|yearly|annual(?:ly)?|never|always|immediately)\b",
-    re.IGNORECASE,
-)
-"""What the answer to a question for an amount has."""
 _NOT_JUDGED = (
-    "Nothing was judged to answer this: no passage has enough of its words. Below {} the {} that come nearest; whether "
-    "they answer it was not judged."
+    "Nothing was judged to answer this: no passage has enough of what is asked. Below {} the {} that come nearest; "
+    "whether they answer it was not judged."
 )
 _NOTHING = (
     "**Nothing was found that could be quoted.** {}; the answer may stand there in other words. Nothing was "
@@ -152,8 +145,8 @@ def _short(question: str, quote: Quote) -> Iterator[str]:
         return
     texts = [one.text for one in split(quote.text)]
     said = [text for text in texts if len(text) <= _LONGEST_SHORT and not _POINTING.search(text)]
-    if _AMOUNT.search(question):
-        said = [text for text in said if _NUMBER.search(text)]
+    if asks_for_number(question):
+        said = [text for text in said if has_number(text)]
     asked, others = words_of(question), other_words(question)
     figures = {word for word in asked if any(mark.isdigit() for mark in word)}
     held = [

@@ -11,7 +11,15 @@ from typing import Final
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.claims import is_put_otherwise
-from signoff.agents.extractive.question import asks_about_changes, is_log, parts_of, sides_of
+from signoff.agents.extractive.question import (
+    asks_about_changes,
+    asks_for_number,
+    has_number,
+    is_log,
+    names_in,
+    parts_of,
+    sides_of,
+)
 from signoff.agents.extractive.sentences import split
 from signoff.tools.search import Library, Passage, may_answer, other_words, words_in, words_of
 from signoff.wording import counted
@@ -21,16 +29,22 @@ SHOWN: Final = 8
 """Quotes that are shown of what was judged to answer."""
 NEAREST: Final = 3
 """Quotes that are shown where nothing was."""
-_FAR_LESS, _LESS = 0.4, 0.7
-"""Shares of the words that the best has, below which a passage shows that the documents say no more: of a question of
-several parts, of which each passage answers one, or of few words; and of others.
-"""
+_BEHIND, _EACH = 0.65, 0.03
+"""Share of the best rank below which a passage shows that the documents say no more, and what each shown adds to it."""
 _MANY: Final = 3
-"""Words of a question of which a share can tell what is far: with fewer, a passage has one of two."""
-_OF_A_LOG: Final = 0.3
-"""Share of the best rank that release notes lose: they have every word there is, and seldom explain one."""
+"""Words of a question from which rank tells what is far behind: of two, what goes on with the best may have one."""
+_OF_A_LOG, _OF_NO_NUMBER = 0.3, 0.3
+"""Ranks that release notes lose, which have every word there is and seldom explain one; and what has no number where
+one is asked for.
+"""
 _REPEATED: Final = 0.8
 """Share of a passage's words that stand in one shown already, from which it says nothing new."""
+_NAMED: Final = 5
+"""Letters by which a name is known that is written in two ways: Postgres and PostgreSQL."""
+_POINTING_BACK: Final = re.compile(
+    r"(?:- |\* )?(?:this|these|those|both|otherwise|however|but|instead|in (?:this|that) case|if so|if not)\b",
+    re.IGNORECASE,
+)
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
@@ -43,14 +57,15 @@ def gather(task: Task, sources: Library) -> Evidence:
     parts, sides = parts_of(task.goal), sides_of(task.goal)
     found = _ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal)
     several = parts if len(parts) > 1 else ()
-    least = _FAR_LESS if several or sides or len(words_of(task.goal)) < _MANY else _LESS
-    shown = _distinct(_near_the_best(found, least), SHOWN)
-    sure = may_answer(found) or any(_answers(part, shown, sources) for part in (*several, *sides))
+    kept = NEAREST if len(words_of(task.goal)) < _MANY else 0
+    shown = _distinct(found if several or sides else _near_the_best(found, kept), SHOWN)
+    sure = _is_sure(task.goal, found[:NEAREST], sources)
+    sure = sure or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
         if _answers(asked, shown, sources):
             continue
-        more = [one for one in _ranked(sources.search(asked, limit=NEAREST), asked) if may_answer([one])]
+        more = [one for one in _ranked(sources.search(asked, limit=NEAREST), asked) if _is_sure(asked, [one], sources)]
         if more:
             shown = _distinct([*shown, more[0]], len(shown) + 1)
         else:
@@ -59,8 +74,8 @@ def gather(task: Task, sources: Library) -> Evidence:
     read = _carried_on(_reading_order(shown), sources)
     quotes = tuple(quote_of(number, one, sources) for number, one in enumerate(read, 1))
     matched = len({quote.source for quote in quotes})
-    kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
-    task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
+    told = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
+    task.say(told if sure or not quotes else f"found nothing that surely answers; {told}")
     counts = sources.document_frequency(words_of(" ".join(sides) or task.goal))
     others = other_words(task.goal)
     said = [others[word] for word in words_in(["\n".join(one.text for one in quotes)], tuple(others))[0]]
@@ -80,22 +95,37 @@ def gather(task: Task, sources: Library) -> Evidence:
 
 
 def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
-    """The passages with those of release notes further down, unless they are asked for."""
-    if asks_about_changes(goal):
-        return list(found)
-    return sorted(found, key=lambda one: _OF_A_LOG * is_log(one.source, one.title, one.heading) - one.rank)
+    """The passages with those of release notes further down unless they are asked for, and what lacks a number."""
+    is_told, is_number = asks_about_changes(goal), asks_for_number(goal)
+    ranked = [
+        replace(
+            one,
+            rank=one.rank
+            - _OF_A_LOG * (not is_told and is_log(one.source, one.title, one.heading))
+            - _OF_NO_NUMBER * (is_number and not has_number(one.text)),
+        )
+        for one in found
+    ]
+    return sorted(ranked, key=lambda one: -one.rank)
 
 
-def _near_the_best(found: Sequence[Passage], least: float) -> list[Passage]:
-    """The first, and what has not far less of the question than the best of them."""
-    best = max((one.share for one in found[:NEAREST]), default=0.0)
-    return [one for at, one in enumerate(found) if at < NEAREST or one.share >= least * best]
+def _near_the_best(found: Sequence[Passage], kept: int) -> list[Passage]:
+    """The first so many, and what is not far behind the best; less and less of it as there is more."""
+    return [one for at, one in enumerate(found) if at < kept or one.rank >= (_BEHIND + _EACH * at) * found[0].rank]
+
+
+def _is_sure(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
+    """Whether one of the passages has enough of what is asked, and no name is asked for that no document has."""
+    names = sources.document_frequency(names_in(asked))
+    texts = "\n".join(one.text for one in passages).lower()
+    unknown = any(not (count or name[:_NAMED] in texts) for name, count in names.items())
+    return not unknown and may_answer([one for one in passages if not asks_for_number(asked) or has_number(one.text)])
 
 
 def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
     """Whether one of the passages has enough of the words of what is asked."""
     shares = sources.shares(asked, passages)
-    return any(may_answer([replace(one, share=shares[one.id], likeness=None)]) for one in passages)
+    return any(_is_sure(asked, [replace(one, share=shares[one.id], likeness=None)], sources) for one in passages)
 
 
 def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:
@@ -131,13 +161,17 @@ def _reading_order(shown: Sequence[Passage]) -> list[Passage]:
 
 
 def _carried_on(shown: Sequence[Passage], sources: Library) -> list[Passage]:
-    """The passages, and after each of the best what it ends with a colon before: the table that it introduces."""
+    """The passages, with what goes on with one of the best: a table that its colon announces, and of the first what
+    points back to it.
+    """
     read: list[Passage] = []
     for at, one in enumerate(shown):
         read.append(one)
-        if at < NEAREST and one.text.endswith(":"):
-            later = (other for other in sources.passages_of(one.source) if other.start > one.start)
-            read += [other for other in list(later)[:1] if other.heading == one.heading and other.kind == "table"]
+        later = (other for other in sources.passages_of(one.source) if other.start > one.start) if at < NEAREST else ()
+        after = next(iter(later), one)
+        is_announced = one.text.endswith(":") and after.kind == "table"
+        if after.heading == one.heading and (is_announced or (not at and _POINTING_BACK.match(after.text))):
+            read.append(after)
     return list({(one.source, one.start): one for one in read}.values())
 
 

@@ -14,12 +14,13 @@ from typing import Final
 
 STOP_WORDS: Final = frozenset(
     """
-    a about again all also although am an and any anybody anyone anything are as at be because been but by can could did
-    do does either else even ever everybody everyone everything for from had has have he her here hers herself him
-    himself his how i if in into is it its itself just many may me much my myself neither no nor not now of on once or
-    our ours ourselves quite rather really shall she should since so some somebody someone something still such than
-    that the their theirs them themselves then there these they this though to too unless until very was we were what
-    when where whether which while who whom whose why will with would yet you your yours yourself
+    a about again all also although am an and any anybody anyone anything are as at be because been being but by can
+    could did do does doing either else even ever everybody everyone everything for from getting had has have having
+    he her here hers herself him himself his how i if in into is it its itself just many may me much my myself
+    neither no nor not now of on once or our ours ourselves quite rather really shall she should since so some
+    somebody someone something still such than that the their theirs them themselves then there these they this
+    though to too unless until very was we were what when where whether which while who whom whose why will with
+    would yet you your yours yourself
     """.split()
 )
 """Words that ask, point and join. No other is left out, however frequent: it may be the name of what is asked about."""

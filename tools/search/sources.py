@@ -31,6 +31,8 @@ _MEANING = 2.0
 """What likeness in meaning weighs beside the words."""
 _IN_OTHER_WORDS = 0.25
 """What bm25 of other words for the question's weighs beside that of its own."""
+_RARE = 0.2
+"""What the share of the question's words weighs beside bm25, which likes one word that stands often."""
 _OF_CODE, _OF_A_LINE, _LINE = 0.3, 0.2, 150
 """Shares of the best rank that code and a short text lose; characters up to which a text is one."""
 _OWN_REPORT = re.compile(
@@ -203,7 +205,10 @@ class Sources:
         if not found:
             return []
         best, shares = found[0].rank or 1.0, self.shares(query, found)
-        ranked = [replace(one, rank=one.rank / best - _lacks(one), share=shares[one.id]) for one in found]
+        ranked = [
+            replace(one, rank=one.rank / best + _RARE * shares[one.id] - _lacks(one), share=shares[one.id])
+            for one in found
+        ]
         return self._by_meaning(query, sorted(ranked, key=lambda one: -one.rank))[:limit]
 
     def _matching(self, words: str, others: str, most: int) -> list[Passage]:

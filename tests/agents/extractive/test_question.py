@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from signoff.agents.extractive.question import asks_about_changes, is_log, parts_of, sides_of
+from signoff.agents.extractive.question import asks_about_changes, asks_for_number, is_log, names_in, parts_of, sides_of
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,22 @@ def test_lists_of_changes_are_known_by_their_name_title_or_first_heading() -> No
     assert not any(is_log(*one) for one in others)
     assert asks_about_changes("Which version introduced fares?")
     assert not asks_about_changes("What are the fares?")
+
+
+@pytest.mark.parametrize(
+    ("goal", "names"),
+    [
+        ("How do I set up a VPN with WireGuard?", ("vpn", "wireguard")),
+        ("Does iOS run it? Where is it (Nepal)?", ("ios", "nepal")),
+        ("Where do I find it? Ask somebody: Who knows?", ()),
+        ("What Is The Refund Policy", ()),
+        ("Wo finde ich den Fahrplan im Hafen?", ()),
+    ],
+)
+def test_names_are_told_by_their_capitals(goal: str, names: tuple[str, ...]) -> None:
+    assert names_in(goal) == names
+
+
+def test_a_number_is_asked_for_if_that_is_all() -> None:
+    assert asks_for_number("How much does it cost?")
+    assert not asks_for_number("How much does it cost, and who pays it?")

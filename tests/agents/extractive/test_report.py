@@ -33,7 +33,7 @@ def test_the_report_says_that_it_was_extracted_and_from_how_much(ask: Ask) -> No
     draft = ask("How do I claim a refund?").need(Draft)
     assert draft.method == "extracted"
     assert draft.markdown.startswith("# How do I claim a refund?\n\n*Extracted offline by signoff, not generated:")
-    assert "13 documents were searched, 5 are quoted." in draft.markdown
+    assert "13 documents were searched, 3 are quoted." in draft.markdown
 
 
 def test_all_that_is_quoted_is_evidence_word_for_word(ask: Ask) -> None:

@@ -186,7 +186,7 @@ def test_it_tells_what_it_does(ferry: Sources) -> None:
         told.append(text)
 
     gather(Task("How do I claim a refund?", say=say), ferry)
-    assert told == ["searching 13 documents", "kept 6 quotes from 5 documents"]
+    assert told == ["searching 13 documents", "kept 3 quotes from 3 documents"]
 
 
 def test_a_model_s_quote_is_replaced_by_the_stored_span(ferry: Sources) -> None:
@@ -259,6 +259,43 @@ def test_what_has_far_less_of_the_question_is_left_out(library: Callable[..., So
     assert sorted(found("Who pays the water of a house to the city?", sources)) == near
     several = found("Who pays the water of a house? Who paints the tower? Who owns the garage?", sources)
     assert set(several).intersection(far)
+
+
+def test_a_name_that_no_document_has_is_not_answered(library: Callable[..., Sources]) -> None:
+    tower = "The tower has a lift for visitors, which PostgreSQL has nothing to do with."
+    sources = library(tower=tower, street="The street ends at the tower.")
+    answers = {
+        "How do I get to the lift of the tower?": True,
+        "How do I get to the lift of the tower with Uber?": False,
+        "Has the lift of the tower to do with Postgres?": True,  # another way to write it
+        "How Do I Get to the Lift of the Tower in June?": True,  # a title: all words have capitals
+    }
+    assert {asked: gather(Task(asked), sources).sure for asked in answers} == answers
+
+
+def test_a_question_for_a_number_is_answered_by_what_has_one(library: Callable[..., Sources]) -> None:
+    words = "A visitor of the tower is old enough if the guard of the tower believes that the visitor is."
+    number = "A visitor of the tower is asked by the guard of the tower whether the visitor is fourteen."
+    sources = library(words=words, number=number)
+    assert found("Is a visitor of the tower old enough?", sources)[0] == words
+    assert found("How old must a visitor of the tower be?", sources)[0] == number
+
+
+def test_where_no_number_is_there_a_question_for_one_is_not_answered(library: Callable[..., Sources]) -> None:
+    sources = library(words="The age of a visitor of the tower matters: a visitor of the tower must be of age.")
+    assert gather(Task("Why does the age of a visitor of the tower matter?"), sources).sure
+    assert not gather(Task("How many years is the age of a visitor of the tower?"), sources).sure
+
+
+def test_what_points_back_to_the_answer_is_shown_after_it(library: Callable[..., Sources]) -> None:
+    cached = (
+        f"Set the cache of loggers at the first use to make it fast. {'It is a setting as others are. ' * 14}".strip()
+    )
+    drawbacks = (
+        f"This has two drawbacks: later changes do nothing, and nothing can be pickled. {'So it is. ' * 45}".strip()
+    )
+    sources = library(fast=f"# Fast\n\n{cached}\n\n{drawbacks}\n", other="# Rest\n\nNobody knows the rest.\n")
+    assert found("Why not cache loggers at the first use?", sources) == [cached, drawbacks]
 
 
 def test_a_passage_that_ends_with_a_colon_is_followed_by_the_table_that_it_introduces(
