@@ -20,7 +20,7 @@ _MARKS = (
 )
 _CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _UNDERLINE = re.compile(r"([=\-~^*_#])\1{2,}\s*")
-_HASHES = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*")
+_HASHES = re.compile(r" {0,3}(#{1,6})\s+(\S.*?)\s*#*")
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+[A-Z][^.!?;,:]*")
 _ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|o(?=  )|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
 _GAP = re.compile(r"\S(?:   |\t)\s*\S")
@@ -147,7 +147,7 @@ def _group_blocks(group: list[str], known: frozenset[str]) -> Iterator[Block]:
         yield Block("heading", first, 1 if group[1].strip()[0] == "=" else 2)
         if group[2:]:
             yield from _group_blocks(group[2:], known)
-    elif hashes := _HASHES.fullmatch(first):
+    elif hashes := _HASHES.fullmatch(group[0]):
         yield Block("heading", hashes[2], len(hashes[1]))
         if group[1:]:
             yield from _group_blocks(group[1:], known)

@@ -23,7 +23,7 @@ from signoff.tools.storage.own_database import OwnDatabase, write_transaction
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-VERSION = 7
+VERSION = 8
 """Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
 
 _APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours

@@ -416,6 +416,7 @@ def test_links_to_the_pages_before_and_after_are_no_text() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "title"),
     [
+        ("a.txt", "It is set so:\n\n        # a comment in an example\n        x = 1\n", "a.txt"),
         ("a.txt", "1. Introduction\n\nIt is.\n", "a.txt"),
         ("a.md", "# 1. Introduction\n\nIt is.\n\n# 2. Boats\n\nThey are.\n", "a.md"),
         ("a.md", "# 7. A chapter by itself\n\nIt is.\n", "7. A chapter by itself"),
