@@ -9,7 +9,7 @@ from signoff.tools.search import STOP_WORDS, words_of
 
 _PART: Final = re.compile(
     r"(?<=[?？؟;])\s*|\n+|,?\s+(?:and|und|et|y)\s+(?=(?:why|how|what|when|who|whom|where|which|whether|does|do|did|is|are|"
-    r"was|were|can|must|should)\b)|[.]\s+(?=[^\W\d_])",
+    r"was|were|can|must|should)\b)|[.]\s+(?=[^\W\d_])(?!.*[?？؟])",
     re.IGNORECASE,
 )
 _SIDES: Final = tuple(
@@ -26,6 +26,8 @@ _CHANGES: Final = frozenset(
     "add added change changed changelog changes deprecated dropped fix fixed history introduced new news release "
     "released releases removed renamed since update updated upgrade version versions".split()
 )
+_OWN_DEED: Final = re.compile(r"\b(?:I|we|you|one|to)\s+\w+", re.IGNORECASE)
+"""What somebody wants to do: who asks how to change a thing does not ask what was changed."""
 _LOG: Final = re.compile(
     r"(?:.*\s)?(?:change ?logs?|release ?notes?|what['’]?s ?new)(?:\s.*)?"
     r"|(?:the )?(?:changes|news|history|releases?)(?: (?:in|of|for) .*)?",
@@ -46,7 +48,7 @@ _NAME: Final = re.compile(r"(?<![.?!:]\s)(?<=[\s(/])[A-Z]\w+|\b[^\W_]*[a-z][A-Z]
 
 
 def parts_of(goal: str) -> tuple[str, ...]:
-    """The questions of a goal that asks several, else the goal itself."""
+    """The questions of a goal that asks several, else the goal itself; what is told before a question belongs to it."""
     parts = (part.strip(" \t,") for part in _PART.split(goal))
     return tuple(dict.fromkeys(part for part in parts if not STOP_WORDS.issuperset(words_of(part)))) or (goal,)
 
@@ -62,7 +64,7 @@ def sides_of(goal: str) -> tuple[str, ...]:
 
 
 def asks_about_changes(goal: str) -> bool:
-    return not _CHANGES.isdisjoint(words_of(goal))
+    return not _CHANGES.isdisjoint(words_of(_OWN_DEED.sub(" ", goal)))
 
 
 def asks_for_number(goal: str) -> bool:

@@ -13,6 +13,8 @@ from signoff.agents.extractive.question import asks_about_changes, asks_for_numb
         ("Who sets the fares? What is an impeller?", ("Who sets the fares?", "What is an impeller?")),
         ("Who sets the fares and when does the ferry sail", ("Who sets the fares", "when does the ferry sail")),
         ("List the fares.\nName the captain.", ("List the fares", "Name the captain.")),
+        ("The disk is full. What is to be done?", ("The disk is full. What is to be done?",)),
+        ("List the fares. Name the captain.", ("List the fares", "Name the captain.")),
         ("bread and butter", ("bread and butter",)),
         ("Fares? Why?", ("Fares?",)),
         ("什么时候开船？多少钱？", ("什么时候开船？", "多少钱？")),
@@ -74,3 +76,9 @@ def test_names_are_told_by_their_capitals(goal: str, names: tuple[str, ...]) -> 
 def test_a_number_is_asked_for_if_that_is_all() -> None:
     assert asks_for_number("How much does it cost?")
     assert not asks_for_number("How much does it cost, and who pays it?")
+
+
+def test_who_wants_to_change_something_does_not_ask_what_was_changed() -> None:
+    assert not asks_about_changes("Can I change the compression, and do I have to update the index?")
+    assert asks_about_changes("What was changed in the compression?")
+    assert asks_about_changes("To which version do I update?")
