@@ -36,9 +36,10 @@ _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
 _SHORTER = re.compile(r"\b(?:short(?:er|en)?|too long|brief(?:er)?|concise|trim|less|fewer|cut)\b", re.IGNORECASE)
 _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b", re.IGNORECASE)
 _POINTING = re.compile(
-    r"\n|[:：]$|^\S+$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
+    r"\n|[:：]$|^\S+(?:\s\S+){0,2}$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b",
+    re.IGNORECASE,
 )
-"""How a sentence is that says nothing without the one before or after it, or is code or lines laid out."""
+"""How a sentence is that says nothing without its neighbours, or is a heading of three words, code or lines."""
 _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
 
 
