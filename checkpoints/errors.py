@@ -5,6 +5,7 @@ All of a room stand in one file, which is why it is longer than most.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -335,6 +336,8 @@ class RunBusy(RunError):
             problem = f"Run {run_id!r} is being driven by {self.who}."
         pid = self.who.split()[1] if "(stopped)" in self.who else ""
         way_out = f"Let it go on (kill -CONT {pid}) or end it (kill -9 {pid})" if pid else "Wait for it, or end it"
+        if self.who == f"process {os.getpid()}":
+            way_out = "That is this process, which does so in another thread: wait for it"
         super().__init__(f"{problem} {way_out}; then resume.")
 
 

@@ -15,6 +15,18 @@ class NothingAsked(RunError):
         super().__init__(f"Run {run_id!r} asks nothing: it is {status}. `signoff show {run_id}` tells more.")
 
 
+class NotSeen(RunError):
+    """The run asks something by now that whoever decides has not seen."""
+
+    def __init__(self, run_id: str, asked: Sequence[str]) -> None:
+        self.run_id, self.asked = run_id, tuple(asked)
+        few = [*asked[:5], "…"] if len(asked) > 5 else asked
+        super().__init__(
+            f"Run {run_id!r} asks by now: {', '.join(few)}. This handle has not shown that yet. Nothing was decided: "
+            "look at run.asked, or at the run, then decide."
+        )
+
+
 class SeveralAsked(RunError):
     """The run waits for several decisions, and none was named."""
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 import copy
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
 from signoff.agents import NO_USAGE, Artifact, Usage, budgets_of
-from signoff.checkpoints.errors import UnknownApproval
+from signoff.checkpoints.errors import RunBusy, UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
 from signoff.fleet.buttons import DecisionBox
 from signoff.fleet.cancelling import cancel_run
 from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole, read_state
-from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, RunExists, SeveralAsked
+from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, NotSeen, RunExists, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import (
     Show,
@@ -206,6 +206,8 @@ class RunView:
     def _asked(self, named: str | Sequence[str] | None) -> list[Approval]:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
         if not self._shown and named is None:
+            if pending := self._pending():
+                raise NotSeen(self.id, [f"{one.id} ({one.action})" for one in pending])
             for lapsed in self._ledger.approvals.lapsed(self.id):
                 raise lapsed.already_decided()
             raise NothingAsked(self.id, self.status)
@@ -242,14 +244,36 @@ class RunView:
         status = self.status
         return status not in ("running", "waiting") or (status == "waiting" and bool(self._pending()))
 
+    def _follow(self, timeout: float | None, show: Show | None) -> None:
+        def tell(event: Event) -> None:
+            if show is not None:
+                show(f"{progress_html(event)}\n{self._repr_html_()}")
+
+        going = self._going
+        if going is None or not (going.is_under_way or going.has_failed):  # what it came to may be decided by now
+            going = self._going = Going(self._events, self._is_over)
+        is_over = True
+        try:
+            is_over = going.wait(timeout, tell if show is not None else None)
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"The run is kept: Run.open({self.id!r}).wait() goes on.")
+            raise
+        finally:
+            if is_over:
+                self._going, self._values, self._shown = None, None, self._pending()
+            if show is not None:
+                show(self._repr_html_())
+
     def _driven(self) -> Team:
         self._values = None
         return self.team
 
+    def _events(self) -> Iterator[Event]:
+        """Drive it; what it asks then was shown to nobody yet."""
+        return map(self._heard, self._driver.stream(self.id, self._driven()))
+
     def _heard(self, event: Event) -> Event:
-        if event.kind == "stands":
-            self._shown = event.approvals
-        elif event.kind == "plan":
+        if event.kind in ("plan", "stands"):
             self._values = None
         return event
 
@@ -336,13 +360,16 @@ class Run(RunView):
     def stream(self) -> Iterator[Event]:
         """Go on as `resume` does, and tell of it as it happens; the last event says how the run stands.
 
-        Leaving the loop cancels the call that is under way, and the run can be resumed.
+        Leaving the loop cancels the call that is under way, and the run can be resumed. What goes on in the background
+        since a `wait` is heard to its end first.
         """
         try:
-            for event in self._driver.stream(self.id, self._driven()):
-                if event.kind == "stands":
-                    self._values = None
-                yield self._heard(event)
+            if self._going is not None and self._going.is_under_way:
+                yield from self._going.events()
+            self._going = None
+            for event in self._events():
+                self._shown = event.approvals if event.kind == "stands" else self._shown
+                yield event
         except KeyboardInterrupt as stopped:
             stopped.add_note(f"The run is kept: Run.open({self.id!r}).resume() goes on.")
             raise
@@ -455,12 +482,19 @@ class Run(RunView):
 
     async def astream(self) -> AsyncGenerator[Event, None]:
         """`stream` for an event loop. To leave it early at once, use `contextlib.aclosing` or cancel the task."""
+        if self._going is not None and self._going.is_under_way:
+            async with aclosing(self._going.aevents()) as events:
+                async for event in events:
+                    yield event
+        self._going = None
         async with aclosing(self._driver.astream(self.id, self._driven())) as events:
             with unpacked():
                 async for event in events:
+                    self._heard(event)
                     if event.kind == "stands":  # so that reading it blocks nobody
+                        self._shown = event.approvals
                         self._values = await undisturbed(read_state, self.id, self._settings)
-                    yield self._heard(event)
+                    yield event
 
     async def aapprove(
         self, *, args: Mapping[str, Any] | None = None, reason: str = "", **how: Unpack[Answering]
@@ -491,32 +525,26 @@ class Run(RunView):
             self._shown = self._pending()
             raise NotAllDecided(self.id, len(results) - len(problems), problems)
         if how.get("drive", True):
-            return self.resume(watch=how.get("watch", look_away))
+            with _decided():
+                return self.resume(watch=how.get("watch", look_away))
         self._shown = self._pending()
         return self
 
     async def _decided(self, how: Answering, decide: Callable[[Answering], Run]) -> Run:
         quietly: Answering = {**how, "drive": False}
         await undisturbed(decide, quietly)
-        return await self.aresume(watch=how.get("watch", look_away)) if how.get("drive", True) else self
+        with _decided():
+            return await self.aresume(watch=how.get("watch", look_away)) if how.get("drive", True) else self
 
-    def _follow(self, timeout: float | None, show: Show | None) -> None:
-        def tell(event: Event) -> None:
-            if show is not None:
-                show(f"{progress_html(event)}\n{self._repr_html_()}")
 
-        self._going = going = self._going or Going(self.stream, self._is_over)
-        is_over = True
-        try:
-            is_over = going.wait(timeout, tell if show is not None else None)
-        except KeyboardInterrupt as stopped:
-            stopped.add_note(f"The run is kept: Run.open({self.id!r}).wait() goes on.")
-            raise
-        finally:
-            if is_over:
-                self._going, self._values, self._shown = None, None, self._pending()
-            if show is not None:
-                show(self._repr_html_())
+@contextmanager
+def _decided() -> Iterator[None]:
+    """Who cannot go on because somebody else does is told that what they said counts."""
+    try:
+        yield
+    except RunBusy as busy:
+        busy.add_note("It is decided. run.wait() looks on until the run asks or ends, and goes on if nobody else does.")
+        raise
 
 
 def _read(team: Team, goal: str | Mapping[str, Any] | BaseModel, settings: Settings) -> Given:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import Final
 
 from signoff.checkpoints.errors import RunBusy, RunCancelled
-from signoff.concurrency import Cancellation, await_result, begin, patience
+from signoff.concurrency import Cancellation, await_result, begin, patience, undisturbed
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Event, Watch
 
@@ -31,6 +32,16 @@ class Going:
         self._cancellation = Cancellation()
         self._end = begin(self._work, self._cancellation)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not come to its end yet."""
+        return not self._end.done()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended with an error, which `wait` raises."""
+        return self._end.done() and self._end.exception() is not None
+
     def wait(self, timeout: float | None, tell: Watch | None) -> bool:
         """Whether it is over within so many seconds; its error is raised. What interrupts the wait ends the driving."""
         until = math.inf if timeout is None else time.monotonic() + timeout
@@ -49,12 +60,44 @@ class Going:
         self._end.result()
         return True
 
+    def events(self) -> Iterator[Event]:
+        """What it does last, looked at twice a second, until it is over. Whoever leaves the loop ends the driving."""
+        told: Event | None = None
+        try:
+            while not await_result(self._end, _SHOW):
+                if told is not self._last:
+                    told = self._last
+                    yield told
+        except (GeneratorExit, KeyboardInterrupt):
+            self._cancellation.request()
+            wait([self._end], patience())
+            raise
+        self._end.result()
+
+    async def aevents(self) -> AsyncGenerator[Event, None]:
+        """`events` for an event loop; to cancel whoever listens ends the driving."""
+        end, told = asyncio.wrap_future(self._end), None
+        try:
+            while not (await asyncio.wait([end], timeout=_SHOW))[0]:
+                if told is not self._last:
+                    told = self._last
+                    yield told
+        except (GeneratorExit, asyncio.CancelledError):
+            self._cancellation.request()
+            await undisturbed(wait, [self._end], patience())
+            raise
+        await end
+
     def _work(self) -> None:
         while True:
+            moved = False
             try:
                 for event in self._stream():
+                    moved = moved or event.kind != "stands"
                     self._last = event
-                return
+                if not moved or self._is_over():
+                    return
+                continue  # what it came to ask about was decided meanwhile
             except RunCancelled:
                 return
             except (RunBusy, RunElsewhere) as elsewhere:

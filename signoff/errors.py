@@ -95,6 +95,7 @@ SignoffError
     ├── DryRun               a dry run calls nothing
     ├── BadAnswer            an answer that does not decide anything
     ├── NothingAsked         the run waits for no decision
+    ├── NotSeen              the run asks something by now that whoever decides has not seen
     ├── SeveralAsked         the run waits for several decisions, and none was named
     ├── NotAllDecided        several questions were answered at once, and not each answer counted
     ├── NoArtifact           the run has no artifact of this name

@@ -1,18 +1,20 @@
 """Waiting for a run, and deciding it with buttons as a notebook does."""
 
+import asyncio
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import aclosing, closing
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Draft, Policy, Run, Task, Team
-from signoff.errors import MissingExtra, NothingAsked
+from signoff.errors import MissingExtra, NothingAsked, NotSeen, RunBusy
 from signoff.fleet import Event
 from signoff.fleet.waiting import Going
 
@@ -30,14 +32,18 @@ class Post:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.written, self.writes, self.may_write = 0, threading.Event(), threading.Event()
+        self.sends, self.may_send = threading.Event(), threading.Event()
         self.may_write.set()
+        self.may_send.set()
         send = Action(name="send_mail", description="Sends.", arguments=Mail, call=self._send)
         clerk = Agent(
             role="clerk",
             gives=Draft,
             function=self._write,
             actions=(send,),
-            propose=lambda draft, task: [send.propose(Mail(to="ann"), "It is <b>written</b>.")],
+            propose=lambda draft, task: [
+                send.propose(Mail(to=to), "It is <b>written</b>.") for to in task.goal.split()[2::2]
+            ],
         )
         self.team = Team(agents=[clerk], policy=Policy({"send_mail": "ask"}), name="post")
 
@@ -48,6 +54,8 @@ class Post:
         return Draft(title="Mail", markdown="# Mail", method="extracted")
 
     def _send(self, mail: Mail, key: str) -> dict[str, Any]:
+        self.sends.set()
+        assert self.may_send.wait(PATIENCE)
         self.sent.append(mail.to)
         return {"to": mail.to}
 
@@ -63,6 +71,7 @@ def post() -> Iterator[Post]:
     made = Post()
     yield made
     made.may_write.set()
+    made.may_send.set()
 
 
 def test_who_waits_for_a_run_has_it_go_on_until_it_asks_and_until_it_ends(post: Post, capsys: Any) -> None:
@@ -101,6 +110,102 @@ def test_a_run_that_somebody_else_drives_is_looked_at_until_it_asks(post: Post) 
     run.wait()
     other.join(PATIENCE)
     assert (run.status, run.asked.action, post.written) == ("waiting", "send_mail", 1)
+
+
+def test_what_was_decided_since_it_asked_in_the_background_is_gone_on_with(post: Post) -> None:
+    post.may_write.clear()
+    run = post.begin()
+    run.wait(0)
+    assert post.writes.wait(PATIENCE)
+    with pytest.raises(NothingAsked, match="it is running"):
+        run.approve()
+    post.may_write.set()
+    assert run._going is not None
+    list(run._going.events())
+    assert run.asked.action == "send_mail"
+    run.approve(drive=False)
+    run.wait()
+    assert (run.status, post.sent) == ("done", ["ann"])
+
+
+def test_what_is_asked_in_the_background_is_not_decided_before_it_was_seen(post: Post) -> None:
+    run = post.begin()
+    Run.open(run.id, team=post.team).resume()
+    with pytest.raises(NotSeen, match=r"asks by now: a-\w+ \(send_mail\)"):
+        run.approve()
+    assert (run.asked.status, post.sent) == ("pending", [])
+    run.approve()
+    assert post.sent == ["ann"]
+
+
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_to_go_on_with_a_run_that_goes_on_in_the_background_hears_that_to_its_end(post: Post, in_a_loop: bool) -> None:
+    post.may_write.clear()
+    run, told = post.begin(), list[Event]()
+    run.wait(0)
+    assert post.writes.wait(PATIENCE)
+
+    def watch(event: Event) -> None:
+        told.append(event)
+        post.may_write.set()
+
+    if in_a_loop:
+        asyncio.run(run.aresume(watch=watch))
+    else:
+        run.resume(watch=watch)
+    assert (run.asked.action, post.written) == ("send_mail", 1)
+    assert (told[0].kind, told[-1].kind) == ("plan", "stands")
+
+
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_who_leaves_a_run_that_went_on_in_the_background_ends_it_and_it_can_be_resumed(
+    post: Post, in_a_loop: bool
+) -> None:
+    post.may_write.clear()
+    run = post.begin()
+    run.wait(0)
+    assert post.writes.wait(PATIENCE)
+
+    async def leave() -> None:
+        async with aclosing(run.astream()) as events:
+            await anext(events)
+
+    if in_a_loop:
+        asyncio.run(leave())
+    else:
+        with closing(run.stream()) as events:  # type: ignore[type-var]  # it is a generator
+            next(events)
+    post.may_write.set()
+    Run.open(run.id, team=post.team).resume()  # nobody else drives it
+    assert (run.asked.action, post.written) == ("send_mail", 2)
+
+
+def test_what_is_approved_while_the_run_goes_on_in_the_background_is_done_too(post: Post) -> None:
+    run = Run.start(post.team, "write to ann and bob")
+    ann, bob = (asked.id for asked in run.approvals)
+    post.may_send.clear()
+    run.approve(approval=ann, drive=False)
+    run.wait(0)
+    assert post.sends.wait(PATIENCE)
+    run.approve(approval=bob, watch=lambda _: post.may_send.set())
+    assert (run.status, post.sent) == ("done", ["ann", "bob"])
+
+
+def test_a_decision_counts_where_somebody_else_drives_the_run_and_it_is_told_so(post: Post) -> None:
+    run = Run.start(post.team, "write to ann and bob")
+    ann, bob = (asked.id for asked in run.approvals)
+    post.may_send.clear()
+    other = threading.Thread(target=Run.open(run.id, team=post.team).approve, kwargs={"approval": ann})
+    other.start()
+    assert post.sends.wait(PATIENCE)
+    with pytest.raises(RunBusy, match="That is this process, which does so in another thread") as busy:
+        run.approve(approval=bob)
+    assert "It is decided" in busy.value.__notes__[0]
+    run.wait(0)
+    post.may_send.set()
+    run.wait()
+    other.join(PATIENCE)
+    assert (run.status, post.sent) == ("done", ["ann", "bob"])
 
 
 def test_what_a_run_fails_with_is_raised_by_the_wait() -> None:
