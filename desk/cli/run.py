@@ -99,6 +99,8 @@ class Ways:
     replay: Path | None = None
     plan: bool = False
     json: bool = False
+    is_another: bool = False
+    """Whether this is one more of the same command: where runs are kept was said."""
 
 
 def run(
@@ -185,7 +187,7 @@ def team_for(
     else:
         loaded = open_team(team, settings) if isinstance(team, str) else team
         own = with_model(loaded, ways.model, settings).team
-    sys.stderr.write(_place_line(settings))
+    sys.stderr.write("" if ways.is_another else _place_line(settings))
     return settings, own if ways.budget is None else replace(own, budget=ways.budget)
 
 
@@ -411,7 +413,7 @@ def open_run(team: str, question: str, ways: Ways, known: Mapping[str, Any] | No
     if not settings.sources.expanduser().is_dir():
         raise SourcesMissing(settings.sources)
     _check_out(settings.out.expanduser().absolute())
-    sys.stderr.write(f"{_model_line(settings, known)}{_place_line(settings)}")
+    sys.stderr.write(_model_line(settings, known) + ("" if ways.is_another else _place_line(settings)))
     sys.stderr.flush()
     return settings
 

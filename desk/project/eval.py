@@ -33,6 +33,7 @@ from signoff.fleet.evals import (
     Evaluation,
     How,
     Measured,
+    evals_settings,
     failures,
     junit,
     marks,
@@ -112,7 +113,7 @@ def eval_(
             raise
     if xml is not None:
         write_whole(xml.expanduser(), junit(done).encode())
-    print_json(done.to_json()) if json else show(done, Console())
+    print_json(done.to_json()) if json else show(done, evals_settings(settings).database, Console())
     failed = not done.passed if fail_on == "any" else bool(done.worse)
     return int(failed and fail_on != "never")
 
@@ -137,6 +138,7 @@ def _measured(
     work += [(name, _model_of(name)) for name in tiers]
     for named, (shown, model) in product(dict.fromkeys(teams), work or [("", None)]):
         settings, own = team_for(named, replace(ways, model=model))
+        ways = replace(ways, is_another=True)
         team = own or new_team(named, settings)
         if model not in (None, OFFLINE) and is_own(named) and all(agent.model is None for agent in team.agents):
             problem = f"no agent of {named} works with a model, so {shown!r} would change nothing"
@@ -154,8 +156,11 @@ def _model_of(tier: str) -> str:
     return chain if isinstance(chain, str) else chain[0]
 
 
-def show(done: Evaluation, console: Console) -> None:
-    """Print how each version did, where they differ, what failed, and what changed since the time before."""
+def show(done: Evaluation, database: str, console: Console) -> None:
+    """Print how each version did, where they differ, what failed, and what changed since the time before.
+
+    `database` is that of its runs.
+    """
     say(console, f"{done.team}: {len(done.cases)} cases", "bold")
     scores = table(*SCORE_COLUMNS)
     for score in done.scores:
@@ -175,4 +180,8 @@ def show(done: Evaluation, console: Console) -> None:
             row(wrong, one.case, one.version, one.why, one.run)
         console.print(wrong)
         say(console, f"Play one again: {command()} run --replay {failed[0].recording}")
+        say(
+            console,
+            f"Look at one: SIGNOFF_DATABASE={database} {command()} show {failed[0].run}" if failed[0].run else "",
+        )
     say(console, f"Kept in {Path(done.results[0].recording).parents[1]}" if done.results else "")

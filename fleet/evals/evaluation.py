@@ -11,7 +11,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from signoff.fleet.errors import BadEvaluation
-from signoff.wording import as_words, make_visible, visible_line
+from signoff.wording import as_words, counted, make_visible, visible_line
 
 FORMAT: Final = 1
 _MARGIN: Final = 0.1
@@ -295,7 +295,9 @@ def score_cells(score: Score) -> tuple[str, ...]:
     """A version's row: name, passed, cost, time, calls, tokens."""
     dollars = f"${score.usd:.4f}" + (f" + {score.unpriced} unpriced" if score.unpriced else "")
     judge = f" + judge ${score.judge_usd:.4f}" if score.judge_usd else ""
-    passed = f"{score.passed}/{score.total} ({score.rate:.0%})" + (f", {score.errors} errors" if score.errors else "")
+    passed = f"{score.passed}/{score.total} ({score.rate:.0%})" + (
+        f", {counted(score.errors, 'error')}" if score.errors else ""
+    )
     return (
         score.version,
         passed,

@@ -24,6 +24,7 @@ from langchain_core.language_models import BaseChatModel
 from signoff.agents import Usage, budgets_of
 from signoff.agents.models import Tiers
 from signoff.checkpoints import configured_ledger, digest_text
+from signoff.checkpoints.errors import UnknownRun
 from signoff.checkpoints.jobs import NewJob
 from signoff.checkpoints.ledger import RUN_DRY, RUN_INPUT, Ledger
 from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget, budget_of
@@ -260,9 +261,11 @@ class _Plan:
         place = self._place(unit)
         told = CaseResult(version=unit[0], case=case.id, attempt=unit[2], digest=case.digest, recording=str(place))
         run: Run | None = None
+        job: NewJob | None = None
         seconds, error, refused = 0.0, "", ""
         try:
-            piece = Piece(await undisturbed(self._job, unit, evaluation), version.team, settings)
+            job = await undisturbed(self._job, unit, evaluation)
+            piece = Piece(job, version.team, settings)
             for number in range(_MOST_DECISIONS):
                 run, took, error = await execution.go_on(piece)
                 seconds += took
@@ -272,12 +275,11 @@ class _Plan:
                 refused = asked or refused
         except Exception as problem:  # whatever it is, it is what came of this case, and of no other
             error = f"{type(problem).__name__}: {problem}" if not isinstance(problem, SignoffError) else str(problem)
-        if run is None:
-            return replace(told, error=error or "it could not be begun")
+        if error or run is None:
+            of_run = {} if job is None else await undisturbed(_failed, self._ledger, job.run_id)
+            return replace(told, error=error or "it could not be begun", seconds=seconds, **of_run)
         used = await undisturbed(getattr, run, "usage")
         told = replace(told, run=run.id, status=run.status, seconds=seconds, **_spent(used))
-        if error:
-            return replace(told, error=error)
         problems = await undisturbed(check_run, case, run, Took(used, seconds, refused), self.checks)
         if not case.judge or self.how.judge is None:
             return replace(told, problems=tuple(problems))
@@ -347,6 +349,23 @@ def _check_results(team: Team, case: EvalCase) -> None:
 def _spent(used: Usage) -> dict[str, Any]:
     tokens = used["input_tokens"] + used["output_tokens"]
     return {"usd": used["cost_usd"], "unpriced": used["unpriced"], "calls": used["calls"], "tokens": tokens}
+
+
+def _failed(ledger: Ledger, run_id: str) -> dict[str, Any]:
+    """How a run stands that failed, if it began, and what it cost: of its last step only the ledger knows that."""
+    try:
+        run = ledger.runs.get(run_id)
+    except UnknownRun:
+        return {}
+    ids = [run_id, *(child.id for child in ledger.runs.children(run_id))]
+    spent = [of_one for one in ids for of_one in ledger.spending.by("run", one)]
+    return {
+        "run": run_id,
+        "status": run.status,
+        "usd": sum(one.usd for one in spent),
+        "calls": sum(one.calls for one in spent),
+        "tokens": sum(one.input_tokens + one.output_tokens for one in spent),
+    }
 
 
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:

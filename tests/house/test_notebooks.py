@@ -101,6 +101,8 @@ SHOWN = {
         "True ['counter', 'checker'] done [2]",
         "NotRecorded",
         "1 passed",
+        "as it is: three: Count.ships is 2, not 3",
+        "<td>mended</td>\\n<td>2/2 (100%)</td>",
     ),
 }
 """By notebook: what its outputs show."""

@@ -143,11 +143,17 @@ def two_versions(home: Path) -> None:
 
 
 def test_versions_of_a_team_stand_side_by_side_and_the_exit_code_says_what_was_asked(
-    signoff: Any, two_versions: None
+    signoff: Any, two_versions: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("eval", "first_notes.py:team", "cases.jsonl", "--with", "second_notes.py:team")
     done = signoff(*words)
     assert done.code == 1, done.err
+    assert done.err.count("Kept in") == 1, "once for all versions"
+    found = re.search(r"Look at one: SIGNOFF_DATABASE=(\S+) \S+ show (j-\w+)", " ".join(done.out.split()))
+    assert found is not None, done.out
+    with monkeypatch.context() as context:
+        context.setenv("SIGNOFF_DATABASE", found[1])
+        assert "dry run" in signoff("show", found[2]).out
     assert "second_notes.py:team is worse than first_notes.py:team: 1 of 2 pass, not 2." in " ".join(done.out.split())
     assert "✗ second_notes.py:team: Ann: Note.text does not match '^Ann$'" in done.err
     assert signoff(*words, "--fail-on", "worse").code == 0, "it is as it was"

@@ -14,7 +14,7 @@ from signoff.fleet import replay
 from signoff.fleet.evals import EvalCase, evaluate
 from signoff.fleet.evals.evaluation import CaseResult, Evaluation, junit, read_evaluation
 from signoff.fleet.evals.measuring import How
-from signoff.testing import ScriptedModel, gives
+from signoff.testing import ScriptedModel, fails, gives
 from signoff.tools import ask_person
 
 CALLED: list[str] = []
@@ -205,6 +205,20 @@ def test_what_goes_wrong_in_one_run_is_its_result_and_stops_no_other() -> None:
     assert not bad.passed
     assert "no ink" in bad.why
     assert not done.passed
+
+
+def test_a_run_that_failed_is_named_and_what_it_cost_until_then_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNOFF_PRICES", json.dumps({"scripted": {"input": 1, "output": 1}}))
+    model = ScriptedModel({"drafter": [gives(Letter(text="Dear Ann"))], "writer": [fails(400, "no such model")]})
+    drafting = Agent(role="drafter", gives=Letter, model=model, instructions="Write a letter.")
+    failing = Agent(role="writer", needs=(Letter,), gives=Note, model=model, instructions="Write a note.")
+    done = evaluate(Team(name="notes", agents=[drafting, failing]), [{"goal": "fail"}])
+    (failed,) = done.results
+    assert "no such model" in failed.error
+    assert (failed.status, failed.calls, failed.run[:2]) == ("failed", 2, "j-")
+    assert failed.usd > 0
+    assert failed.tokens > 0
+    assert "0/1 (0%), 1 error  " in repr(done)
 
 
 @pytest.mark.parametrize(
