@@ -13,6 +13,10 @@ from signoff.fleet.notebook import Show, words_html
 from signoff.wording import as_words
 
 
+_WIDE = "48em"
+"""Of what texts are written in, which widgets have no room for."""
+
+
 class Decides(Protocol):
     """A handle on a run that saw this question asked, and nothing else."""
 
@@ -45,25 +49,27 @@ class DecisionBox:
     def __init__(self, asked: Approval, question: str, seen: Seen, go: Go, *, by: str | Person | None) -> None:
         self._widgets, self._asked, self._seen, self._go = need_widgets(), asked, seen, go
         self._how: dict[str, Any] = {"by": by, "drive": False}
-        self._buttons: list[Any] = []
+        self._open: list[Any] = []
+        self._decided = ""
         self._said = self._widgets.HTML()
         shown = [self._widgets.HTML(words_html(question)), *self._choices(), self._said]
         self.box = self._widgets.VBox(shown)
 
     def _choices(self) -> list[Any]:
         w, asked, seen = self._widgets, self._asked, self._seen
-        reason = w.Text(placeholder="why", description="Reason")
+        reason = self._text(w.Text(placeholder="why", description="Reason"))
         if asked.ways:
             return [self._way(way.means, way.verb == "reject", dict(way.changes), reason) for way in asked.ways]
         reject = self._button(
             "Decline" if asked.is_question else "Reject", "danger", lambda: seen().reject(reason.value, **self._how)
         )
         if asked.is_question:
-            answer = w.Textarea(description="Answer")
+            answer = self._text(w.Textarea(description="Answer"), _WIDE)
             respond = self._button("Answer", "success", lambda: seen().respond(answer.value, **self._how))
             return [w.HBox([answer, respond]), w.HBox([reason, reject])]
         approve = self._button("Approve", "success", lambda: seen().approve(reason=reason.value, **self._how))
-        args = w.Textarea(json.dumps(asked.shown, indent=2, ensure_ascii=False), description="Arguments", rows=6)
+        shown = json.dumps(asked.shown, indent=2, ensure_ascii=False)
+        args = self._text(w.Textarea(shown, description="Arguments", rows=6), _WIDE)
         edit = self._button("Approve as edited", "warning", lambda: self._edit(args.value, reason.value))
         return [w.HBox([approve, reason, reject]), w.HBox([args, edit])]
 
@@ -83,13 +89,18 @@ class DecisionBox:
             raise ValueError("the arguments are an object, in braces")
         return self._seen().approve(args=args, reason=reason, **self._how)
 
+    def _text(self, field: Any, width: str = "") -> Any:
+        field.layout.width = width or None
+        self._open.append(field)
+        return field
+
     def _button(self, label: str, style: str, decide: Callable[[], object]) -> Any:
         button = self._widgets.Button(description=label, button_style=style)
-        button.on_click(lambda _: self._clicked(decide))
-        self._buttons.append(button)
+        button.on_click(lambda _: self._clicked(label, decide))
+        self._open.append(button)
         return button
 
-    def _clicked(self, decide: Callable[[], object]) -> None:
+    def _clicked(self, label: str, decide: Callable[[], object]) -> None:
         """Decide, then go on; whatever does not count is told, and what can be tried again stays open."""
         self._enable(False)
         try:
@@ -102,17 +113,18 @@ class DecisionBox:
         except SignoffError as error:
             self._enable(True)
             return self._say(str(error))
+        self._decided = words_html(f"**Decided: {as_words(label)}**")
         try:
             return self._go(self._show)
         except SignoffError as error:
-            return self._say(f"This was decided. {error}")
+            return self._say(str(error))
 
     def _enable(self, is_open: bool) -> None:
-        for button in self._buttons:
-            button.disabled = not is_open
+        for part in self._open:
+            part.disabled = not is_open
 
     def _say(self, text: str) -> None:
         self._show(words_html(as_words(text)))
 
     def _show(self, shown: str) -> None:
-        self._said.value = shown
+        self._said.value = f"{self._decided}{shown}"

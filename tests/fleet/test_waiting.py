@@ -284,7 +284,10 @@ def fill(box: Any, label: str, text: str) -> None:
 def test_buttons_approve_what_they_show_once_and_say_so_the_second_time(post: Post) -> None:
     run = post.ask()
     box = run.buttons(by="bob")
-    assert "done" in press(box, "Approve")
+    said = press(box, "Approve")
+    assert said.startswith("<p><strong>Decided: Approve</strong></p>")
+    assert "done" in said
+    assert all(part.disabled for part in parts(box) if hasattr(part, "disabled"))
     assert (run.status, post.sent) == ("done", ["ann"])
     assert "already decided: approved by bob" in press(box, "Approve")
     assert "already decided: approved by bob" in press(box, "Reject")
