@@ -12,7 +12,6 @@ from signoff.error_base import MissingExtra, SignoffError
 from signoff.fleet.notebook import Show, words_html
 from signoff.wording import as_words
 
-
 _WIDE = "48em"
 """Of what texts are written in, which widgets have no room for."""
 
