@@ -1,12 +1,16 @@
 """Every notebook runs from top to bottom in a kernel of its own."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+import warm
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient import NotebookClient
 from traitlets.config import Config
 
@@ -14,7 +18,30 @@ from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 
 SOCKETS = Config({"KernelManager": {"transport": "ipc"}} if sys.platform != "win32" else {})
 """Kernels listen at files in their folders: a port that was free when it was chosen may be taken when one starts."""
+KERNEL = ("ipykernel.kernelapp", "ipykernel.zmqshell", "signoff.desk.cli", "signoff.graphs.teams")
+"""What kernels import that the process which forks has not."""
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+class ForkedKernel(LocalProvisioner):
+    """A kernel that is a fork of a process with its modules: to import them takes longer than most notebooks."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        env = {
+            name: value for name, value in kwargs["env"].items() if name != "JPY_PARENT_PID"
+        }  # its parent is another
+        started: Any = warm.start(cmd, stdin=subprocess.DEVNULL, cwd=kwargs.get("cwd"), env=env, modules=KERNEL)
+        self.process, self.pid = started, started.pid
+        return self.connection_info
+
+
+class ForkedKernels(AsyncKernelManager):
+    """Starts such kernels."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kernel_id = "notebook"
+        self.provisioner = ForkedKernel(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
 
 
 def _read(path: Path) -> Any:
@@ -116,7 +143,8 @@ WRITTEN = {
 def test_a_notebook_runs_and_shows_what_it_is_about(path: Path, home: Path) -> None:
     notebook = _read(path)
     _skip_without_sandbox(notebook)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(home)}}, config=SOCKETS).execute()
+    how: dict[str, Any] = {"resources": {"metadata": {"path": str(home)}}, "config": SOCKETS}
+    NotebookClient(notebook, kernel_manager_class=ForkedKernels, timeout=600, **how).execute()
     shown = _outputs(notebook)
     assert not any(cell.source.endswith("\nrun") for cell in notebook.cells), "a run is shown live"
     live = [cell for cell in notebook.cells if re.search(r"\b(?:run|again)\.wait\(\)$", cell.source)]

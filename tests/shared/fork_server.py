@@ -60,6 +60,7 @@ def serve(asked: socket.socket) -> dict[str, Any] | None:
                 for pid in running:
                     os.kill(pid, signal.SIGKILL)
                 return None
+            load(request["modules"])
             pid = os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
@@ -75,6 +76,18 @@ def serve(asked: socket.socket) -> dict[str, Any] | None:
             for file in files:
                 os.close(file)
             running[pid].sendall(f"{pid}\n".encode())
+
+
+def load(modules: list[str]) -> None:
+    """Import what is not imported yet, so that forks have it."""
+    more = [module for module in modules if module not in sys.modules]
+    for module in more:
+        importlib.import_module(module)
+    if more:
+        if threading.active_count() > 1:
+            sys.exit(f"a process with threads cannot be forked safely: {threading.enumerate()}")
+        gc.collect()
+        gc.freeze()
 
 
 def tell_ends(running: dict[int, socket.socket]) -> None:
@@ -121,12 +134,13 @@ def run(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     words: list[str] = request["words"]
     safe = bool(os.environ.get("PYTHONSAFEPATH"))
-    while words[0] in ("-P", "-W"):
-        if words.pop(0) == "-P":
-            safe = True
-        else:
-            assert words.pop(0) == "ignore"
-            warnings.simplefilter("ignore")
+    while words[0] in ("-P", "-W", "-Xfrozen_modules=off"):
+        match words.pop(0):
+            case "-P":
+                safe = True
+            case "-W":
+                assert words.pop(0) == "ignore"
+                warnings.simplefilter("ignore")
     main = sys.modules["__main__"] = ModuleType("__main__")
     first, *sys.argv = words
     if first == "-c":
@@ -145,12 +159,7 @@ def run(request: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if entry != str(Path(__file__).parent)]
-    for module in MODULES:
-        importlib.import_module(module)
-    if threading.active_count() > 1:
-        sys.exit(f"a process with threads cannot be forked safely: {threading.enumerate()}")
-    gc.collect()
-    gc.freeze()
+    load([*MODULES])
     todo = serve(socket.socket(fileno=int(sys.argv[1])))
     if todo is not None:
         run(todo)

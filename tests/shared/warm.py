@@ -145,11 +145,19 @@ class Forking:
             )
 
     def ask(
-        self, words: Words, files: Sequence[int], cwd: str, env: Mapping[str, str], *, terminal: bool
+        self,
+        words: Words,
+        files: Sequence[int],
+        cwd: str,
+        env: Mapping[str, str],
+        *,
+        terminal: bool,
+        modules: Sequence[str],
     ) -> socket.socket:
         """Have a program run with these files; where it is told how that goes."""
         status, far = socket.socketpair()
-        told = {"words": [os.fspath(word) for word in words[1:]], "env": dict(env), "cwd": cwd, "terminal": terminal}
+        told: dict[str, Any] = {"words": [os.fspath(word) for word in words[1:]], "env": dict(env), "cwd": cwd}
+        told |= {"terminal": terminal, "modules": list(modules)}
         body = json.dumps(told).encode()
         with far, self._lock:
             socket.send_fds(self._asking, [LENGTH.pack(len(body))], [*files, far.fileno()])
@@ -180,8 +188,12 @@ def start(
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     terminal: bool = False,
+    modules: Sequence[str] = (),
 ) -> WarmProcess:
-    """As `subprocess.Popen`; with `terminal` its standard input is a terminal that is its own from now on."""
+    """As `subprocess.Popen`; with `terminal` its standard input is a terminal that is its own from now on.
+
+    What it needs of `modules` is imported once, for all that are started later too.
+    """
     assert words[0] == sys.executable, words
     theirs: list[int] = []
     ours: dict[str, int] = {}
@@ -202,7 +214,7 @@ def start(
                 end = wanted if isinstance(wanted, int) else wanted.fileno()
             theirs.append(end)
         here, kept = os.fspath(cwd or Path.cwd()), os.environ if env is None else env
-        status = forking().ask(words, theirs, here, kept, terminal=terminal)
+        status = forking().ask(words, theirs, here, kept, terminal=terminal, modules=modules)
     return WarmProcess(words, status, ours, text=text)
 
 
