@@ -273,9 +273,8 @@ class FencedSaver(AsyncEncryptingSaver):
     """The same for one claim of a run: what it writes is written in a transaction in which the claim still stands."""
 
     def __init__(self, saver: AsyncEncryptingSaver, fence: Fence) -> None:
-        super().__init__(saver.conn, serde=saver.serde, database=saver.database)
+        vars(self).update(vars(saver))  # made in a thread: the official saver is made in its loop only
         self._fence = fence
-        self.lock = saver.lock
 
     async def aput(
         self,
