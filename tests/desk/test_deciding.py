@@ -100,7 +100,7 @@ def test_what_was_changed_while_a_person_read_it_is_not_approved(signoff: Any, a
         edit_elsewhere(asked)
         terminal.press("y\n")
         assert terminal.end() == 1
-    assert "changed" in terminal.shown
+    assert "is not about what you saw" in terminal.shown
     assert status(signoff, asked) == "pending"
 
 
