@@ -36,9 +36,10 @@ def test_the_image_of_a_fleet_is_built_and_a_worker_works_in_it(tmp_path: Path) 
 def test_the_image_of_a_new_project_is_built_and_its_team_asks(tmp_path: Path, home: Path) -> None:
     subprocess.run([sys.executable, "-m", "signoff", "new", "shop"], cwd=home, check=True)
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", "wheels", str(ROOT)]
-    subprocess.run(wheel, cwd=home / "shop", check=True)
+    reachable = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # where the guard stands
+    subprocess.run(wheel, cwd=home / "shop", check=True, env=reachable)
     asks = "signoff run shop.team:team; test $? = 3"
-    begins(tmp_path / "work", home / "shop", home / "shop" / "Dockerfile", asks, "signoff approvals | grep -q refund")
+    begins(tmp_path / "work", home / "shop", home / "shop" / "Dockerfile", asks, "signoff approvals | grep -q pay_back")
 
 
 def test_the_image_that_signoff_is_worked_on_in_has_what_its_tests_need(tmp_path: Path) -> None:
