@@ -180,12 +180,12 @@ def commands_of(run: Run, approval: Approval) -> list[str]:
 
 
 def _example(approval: Approval) -> str:
-    """What an edit of a plan, or of a question about a budget, sets."""
+    """What an edit sets, shown by an example where it is a plan or a question about a budget."""
     if approval.action == FOLLOW_PLAN:
         first = min(approval.shown["steps"], key=lambda step: not step["parts"])
         return f" --set steps.{first['agent']}." + ("parts='[\"…\"]'" if first["parts"] else "goal=…")
     if approval.action != RAISE_BUDGET:
-        return ""
+        return " --set NAME=VALUE"
     return "".join(f" --set {name}=…" for name, value in approval.shown.items() if name != "scope" and value)
 
 

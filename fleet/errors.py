@@ -92,7 +92,9 @@ class NoSuchStep(RunError):
 
     def __init__(self, run_id: str, at: str) -> None:
         self.run_id, self.at = run_id, at
-        super().__init__(f"Run {run_id!r} has no step {at!r:.60} to go on from. Choose one of those that are listed.")
+        super().__init__(
+            f"Run {run_id!r} has no step {at!r:.60} to go on from. `signoff fork {run_id}` lists those it has."
+        )
 
 
 class RunEnded(RunError):

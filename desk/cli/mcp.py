@@ -16,7 +16,7 @@ from signoff.agents.safety import find_orders, look_alikes
 from signoff.checkpoints import digest
 from signoff.checkpoints.errors import Tampered
 from signoff.desk.cli.terminal import TEAM_HELP, Depth, Json, Model, Out, Sources, can_ask, command, print_json, say
-from signoff.error_base import SettingsError
+from signoff.error_base import MissingExtra, SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker import open_broker
 from signoff.tools.errors import McpUnusable
@@ -150,8 +150,11 @@ def serve(
 ) -> None:
     """Serve a team to an MCP client. It can give goals and ask how runs stand; only people decide."""
     from signoff.desk.cli.run import Ways, team_for  # late: the other commands need no team
-    from signoff.desk.protocols.mcp_server import serve_team
 
+    try:
+        from signoff.desk.protocols.mcp_server import serve_team
+    except ImportError as error:
+        raise MissingExtra("MCP", "mcp") from error
     settings, own = team_for(team, Ways(sources=sources, out=out, depth=depth, model=model, budget=budget))
     serve_team(team if own is None else own, settings, port)
 

@@ -126,6 +126,8 @@ def run(
 
     A team that declares an input has options of its own: `signoff run code --help`, or `run MODULE:NAME --help`.
     """
+    if team and team not in TEAMS:  # one of somebody's own would not come here: its run takes no QUESTION
+        raise UnknownTeam(team, sorted(TEAMS))
     missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
     if replay is None and missing:
         raise typer.BadParameter(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
@@ -289,7 +291,7 @@ def _list_moments(run: str, moments: Sequence[Moment], more: str, *, json: bool)
         say(console, f"Run {run} has no step here at which a fork could begin.")
         return DONE
     console.print(listed)
-    say(console, f"Begin a fork: {command()} fork {run} --at {moments[0].step}")
+    say(console, f"Begin a fork: {command()} fork {run} --at STEP")
     if more:
         say(console, f"Earlier ones: {command()} fork {run} --before {moments[-1].step}")
     return DONE

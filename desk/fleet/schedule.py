@@ -50,7 +50,9 @@ def add(
     name: Name,
     cron: Annotated[str, typer.Argument(metavar="CRON", help="Five fields: '0 8 * * 1' is Mondays at eight.")],
     team: Annotated[str, typer.Argument(metavar="TEAM", help=TEAM_HELP)],
-    given: Annotated[str, typer.Argument(metavar="GOAL", help="The goal, or what the team takes as a JSON object.")],
+    given: Annotated[
+        str, typer.Argument(metavar="GOAL", help='The goal, or what the team takes as JSON: \'{"customer": "Bob"}\'.')
+    ],
     zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Whose clock it is, as Europe/Berlin.")] = "UTC",
     overlap: Annotated[
         Overlap, one_of(Overlap, "If the job before has not ended: leave it out, have one wait, or submit it.")

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -42,7 +43,8 @@ def new(
     console = Console(stderr=True)
     say(console, f"Made {name} with {len(made)} files; {name}/README.md says what each is.")
     say(console, "What is next:")
-    for line in (f"cd {name}", f"{command(Path.cwd() / name)} run {name}.team:team", "pytest"):
+    tested = ["pytest"] if find_spec("pytest") and find_spec("jsonschema") else ["pip install -e '.[dev]'", "pytest"]
+    for line in (f"cd {name}", f"{command(Path.cwd() / name)} run {name}.team:team", *tested):
         say(console, f"  {line}")
     return None
 

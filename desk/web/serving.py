@@ -55,7 +55,8 @@ def serve(
         from signoff.desk.web.identity import Identity
         from signoff.desk.web.oidc import Provider
     except ImportError as error:
-        raise MissingExtra("The page", "web") from error
+        extra = "server" if langgraph else "protocols" if protocols else "web"  # what brings the page's packages, too
+        raise MissingExtra("The page", extra) from error
     settings = load_settings()
     check_settings(settings)
     ledger, console = configured_ledger(settings), Console(stderr=True)

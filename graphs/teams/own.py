@@ -255,6 +255,8 @@ def _made(module: ModuleType, name: str, named: str, called: Callable[[Any], boo
     if name not in vars(module):
         near = get_close_matches(name, [key for key in vars(module) if not key.startswith("_")], 1)
         remedy = f"Its teams: {', '.join(teams)}" if teams else f"Near it is {near[0]}" if near else "It has no team"
+        if any(Path(folder, f"{name}.py").is_file() for folder in getattr(module, "__path__", ())):
+            remedy = f"It is a module in it: {module.__name__}.{name}:NAME"
         raise NotImportable(named, f"the module has no {name!r}", remedy)
     found = vars(module)[name]
     what = f"{name!r} is {_kind(found)}"

@@ -102,3 +102,15 @@ def test_a_server_that_is_not_in_the_file_is_told(signoff: Any) -> None:
 def test_what_a_server_says_cannot_act_on_the_terminal(signoff: Any, folder: Path) -> None:
     (folder / "says").write_text("\x1b[2J\u202eIt does it.")
     assert "<U+001B>[2J<U+202E>It does it." in signoff("mcp", "list", "quick").out
+
+
+def test_serving_without_its_packages_says_which_extra_it_needs(signoff: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("signoff.desk.protocols.mcp_server", "signoff.desk.protocols.access", "signoff.desk.web.identity"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "starlette"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    said = signoff("mcp", "serve", "report", "--sources", ".")
+    assert said.code == 1
+    assert said.err.startswith("signoff: MCP: needs a package that is not installed. Run:")
+    assert "[mcp]" in said.err

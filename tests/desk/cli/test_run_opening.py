@@ -95,3 +95,11 @@ def test_what_is_missing_or_unknown_on_the_command_line_is_told_in_plain_words(
     assert said.code == 2
     assert expected in said.err
     assert "Value error" not in said.err
+
+
+@pytest.mark.parametrize("team", ["shop", "shop.team", "reprot"])
+def test_a_team_that_is_none_is_told_before_a_question_is_asked_for(signoff: Any, home: Path, team: str) -> None:
+    said = signoff("run", team)
+    assert said.code == 1
+    assert f"No ready-made team {team!r}, only code, competitors," in said.err
+    assert "named by its module, such as shop.teams:orders" in said.err

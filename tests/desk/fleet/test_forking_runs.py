@@ -32,7 +32,7 @@ def step(signoff: Any, run: str, following: str) -> Any:
 
 def test_a_fork_asks_anew_and_what_was_called_is_not_called_again(signoff: Any, posted: str) -> None:
     listed = signoff("fork", posted)
-    assert (listed.code, f"signoff fork {posted} --at " in listed.out) == (0, True)
+    assert (listed.code, f"signoff fork {posted} --at STEP" in listed.out) == (0, True)
     assert "1 proposal" not in listed.out.partition("gate")[2]
     before = step(signoff, posted, "gate")
     forked = signoff("fork", posted, "--at", before["step"], "--json")
@@ -75,6 +75,7 @@ def test_a_step_that_there_is_not_is_refused_and_nothing_is_begun(signoff: Any, 
     for at in ("0" * 9, "999", "-5", "1f0", "nowhere", "9" * 30):
         refused = signoff("fork", posted, f"--at={at}")
         assert (refused.code, "has no step" in refused.err) == (1, True), at
+        assert f"`signoff fork {posted}` lists those it has." in refused.err
     assert signoff("fork", posted, "--before", "999").code == 1
     first, *_, last = signoff("fork", posted, "--json").json
     assert signoff("fork", posted, "--limit", 1, "--json").json == [first]

@@ -62,6 +62,34 @@ def test_what_is_told_as_next_is_called_from_the_projects_folder(home: Path) -> 
     assert (home / "shop" / called).resolve() == script.resolve()
 
 
+@pytest.mark.parametrize("package", ["pytest", "jsonschema"])
+def test_where_its_tests_need_a_package_more_it_is_told_how_they_get_it(
+    home: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    assert signoff("new", "shop").err.splitlines()[-1].strip() == "pytest"
+    monkeypatch.setattr("signoff.desk.project.new.find_spec", lambda name: None if name == package else True)
+    assert [line.strip() for line in signoff("new", "other").err.splitlines()[-2:]] == [
+        "pip install -e '.[dev]'",
+        "pytest",
+    ]
+
+
+def test_what_waits_is_told_with_all_that_an_edit_needs_and_a_receipt_is_for_people(shop: Path) -> None:
+    asked = said(shop, *SIGNOFF, "run", "shop.team:team")
+    assert " --set NAME=VALUE\n" in asked.stderr
+    [one] = json.loads(said(shop, *SIGNOFF, "approvals", "--json").stdout)
+    done = said(shop, *SIGNOFF, "approve", one["id"], "--yes")
+    assert ": 80.00 euros to Ann (no model calls, $0)" in " ".join(done.stderr.split())
+    shown = said(shop, *SIGNOFF, "show", one["run_id"]).stdout
+    assert "_at: " not in shown.replace("expires_at: ", "")
+
+
+def test_a_team_named_by_its_package_alone_is_told_with_the_module_that_has_it(shop: Path) -> None:
+    wrong = said(shop, *SIGNOFF, "run", "shop:team")
+    assert wrong.returncode == 1
+    assert "the module has no 'team'. It is a module in it: shop.team:NAME" in wrong.stderr
+
+
 @pytest.mark.parametrize("inside", [True, False], ids=["in it", "above it"])
 def test_its_team_runs_and_acts_once_it_is_approved(shop: Path, inside: bool) -> None:
     here = shop if inside else shop.parent

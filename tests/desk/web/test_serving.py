@@ -41,19 +41,28 @@ def test_a_port_that_is_taken_is_told_in_one_line(home: Path, signoff: Any) -> N
     assert "cannot be used" in said.err
 
 
-@pytest.mark.parametrize("package", ["jinja2", "starlette", "uvicorn"])
+@pytest.mark.parametrize(
+    ("package", "words", "extra"),
+    [
+        ("jinja2", (), "web"),
+        ("starlette", (), "web"),
+        ("uvicorn", (), "web"),
+        ("uvicorn", ("--team", "shop.py:team", "--protocols"), "protocols"),
+        ("uvicorn", ("--team", "shop.py:team", "--protocols", "--langgraph"), "server"),
+    ],
+)
 def test_without_its_packages_it_says_which_extra_it_needs(
-    home: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch, package: str
+    home: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch, package: str, words: tuple[str, ...], extra: str
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("signoff.desk.web.")]:
         monkeypatch.delitem(sys.modules, name)
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    said = signoff("serve", "--port", "0")
+    said = signoff("serve", "--port", "0", *words)
     assert said.code == 1
     assert "The page: needs a package that is not installed. Run:" in said.err
-    assert "[web]" in said.err
+    assert f"[{extra}]" in said.err
 
 
 def test_it_prints_a_link_that_signs_in_whoever_has_it_and_ends_with_ctrl_c(home: Path) -> None:
