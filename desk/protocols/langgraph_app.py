@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -27,6 +28,9 @@ PAGE: Final = "/desk"
 SERVER: Final = "LANGGRAPH_API_URL"
 """Where the development server says in the environment that it listens."""
 _USUAL: Final = "http://127.0.0.1:2024"
+_OPEN: Final = ("/internal/", "/deploy/")
+"""Where the development server answers everybody, without asking who that is: it tells any thread, empties all, and has
+the project's folder deployed."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,19 @@ class Part:
         await self._made()(scope, receive, send)
 
 
+class Closed:
+    """The server, without what it has for its own tests and for Studio."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer; or say that there is nothing."""
+        path = str(scope.get("path", "")).removeprefix(scope.get("root_path", ""))
+        app = Response(status_code=404) if f"{path}/".startswith(_OPEN) else self._app
+        await app(scope, receive, send)
+
+
 def app_beside(make: Callable[[], Beside], *, speaks: bool = False) -> Starlette:
     """The application that the server takes in, of what this makes: in a thread, as it must not be kept waiting.
 
@@ -74,7 +91,7 @@ def app_beside(make: Callable[[], Beside], *, speaks: bool = False) -> Starlette
     routes: list[BaseRoute] = [Route(PAGE, _to_the_page), Mount(PAGE, Part(lambda: made[0].page))]
     if speaks:
         routes += [Route(path, programs, include_in_schema=False) for path in ("/teams", "/teams/{rest:path}")]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Closed)])
 
 
 def _to_the_page(request: Request) -> Response:

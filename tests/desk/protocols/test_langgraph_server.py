@@ -286,8 +286,24 @@ def _nobody_is_let_in_unknown(place: Place, ann: Any) -> None:
     page = httpx.get(f"{place.address}/desk", follow_redirects=True)
     assert "Sign in" in page.text
     thread = ann.threads.create()["thread_id"]
+    _nothing_is_open_to_everybody(place, thread)
     told = ann.runs.wait(thread, "post", input={}, raise_error=False)
     assert 'has no goal. Give {"goal": "…"} or {"messages": […]}' in told["__error__"]["message"]
+
+
+def _nothing_is_open_to_everybody(place: Place, thread: str) -> None:
+    """Of all addresses that the server says it has, and of those that it has for its own tests and for Studio."""
+    with httpx.Client(base_url=place.address, timeout=60) as nobody:
+        known = nobody.get("/openapi.json").json()["paths"]
+        asked = {(method.upper(), path) for path, methods in known.items() for method in methods}
+        asked |= {("GET", "/internal/debug/thread/{thread_id}"), ("POST", "/internal/truncate"), ("POST", "/deploy")}
+        open_to_all = set()
+        for method, path in asked:
+            told = nobody.request(method, re.sub(r"{\w+}", thread, path.replace("internal", "%69nternal")))
+            if told.status_code not in (401, 404):
+                open_to_all.add(path)
+    assert open_to_all == {"/", "/ok", "/info", "/metrics", "/docs", "/openapi.json", "/desk"}
+    assert len(asked) > 60
 
 
 def _the_key_of_the_link_is_its_owners(place: Place, home: Path) -> None:
