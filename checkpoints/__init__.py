@@ -4,7 +4,8 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.checkpoints.canonical import canonical_json as canonical_json, check_storable as check_storable
-    from signoff.checkpoints.canonical import digest as digest, digest_text as digest_text, later as later
+    from signoff.checkpoints.canonical import digest as digest, digest_text as digest_text, is_same as is_same
+    from signoff.checkpoints.canonical import later as later
     from signoff.checkpoints.canonical import moment_of as moment_of, seconds_since as seconds_since, today as today
     from signoff.checkpoints.canonical import read_once as read_once, readable_text as readable_text
     from signoff.checkpoints.opening import CurrentLedger as CurrentLedger

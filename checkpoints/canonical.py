@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,11 @@ def _check_integers(value: Any) -> None:
         raise ValueError(f"the number {value:.3e} does not fit into 64 bits")
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON; to Python 1 and true are equal."""
+    return canonical_json(one) == canonical_json(other)
+
+
 def digest(value: Any) -> str:
     """Sha256 of the canonical JSON, 64 hex digits."""
     return digest_text(canonical_json(value))
@@ -98,8 +104,8 @@ def read_once(text: str) -> Any:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise ValueError(f"{twice!r} is there twice")
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"{twice!r:.200} is there twice")
     return found
 
 

@@ -98,6 +98,13 @@ def is_theirs(ledger: Ledger, person: Person, record: RunRecord) -> bool:
     return person.sees_all or tenant_of(ledger, record) in person.tenants
 
 
+def may_not(approval: Approval, person: Person) -> str:
+    """Why this person may not approve it now; empty if they may."""
+    return approval.authority.objection(
+        person, requester=approval.requested_by, asked_at=approval.requested_at, approves=True
+    )
+
+
 def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> NoReturn:
     """The team's own questions, and words, are not held against policy."""
     raise BadAnswer(f"{action} cannot be approved so.")

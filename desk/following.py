@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 from signoff.checkpoints.ledger import PAGE, Ledger
@@ -105,18 +106,17 @@ class Listener:
 
 
 class Feed:
-    """What one run told while this process drove it."""
+    """What one run told while this process drove it, by numbers that no other event has."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterator[int]) -> None:
         self.listeners: set[Listener] = set()
-        self._lock, self.number = threading.Lock(), 0
+        self._lock, self._numbers = threading.Lock(), numbers
         self._events: deque[tuple[int, Event]] = deque(maxlen=_KEPT)
 
     def add(self, event: Event) -> None:
         """Keep an event for those who listen."""
         with self._lock:
-            self.number += 1
-            self._events.append((self.number, event))
+            self._events.append((next(self._numbers), event))
         self.wake()
 
     def since(self, number: int) -> list[tuple[int, Event]]:
@@ -135,11 +135,13 @@ class Feeds:
     def __init__(self) -> None:
         self._serial, self._lock = secrets.token_hex(4), threading.Lock()
         self._feeds: OrderedDict[str, Feed] = OrderedDict()
+        self._numbers = count(1)
+        """Of all feeds: whoever comes back to one that was forgotten meanwhile has heard nothing of the new one."""
 
     def of(self, run: str) -> Feed:
         """The feed of this run."""
         with self._lock:
-            feed = self._feeds.setdefault(run, Feed())
+            feed = self._feeds.setdefault(run, Feed(self._numbers))
             self._feeds.move_to_end(run)
             if len(self._feeds) > _FEEDS:
                 idle = (name for name, one in self._feeds.items() if not one.listeners and one is not feed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -12,11 +13,11 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from signoff.agents import budgets_of
-from signoff.checkpoints import digest
+from signoff.checkpoints import digest, is_same
 from signoff.checkpoints.errors import UnknownApproval, UnknownRun
 from signoff.checkpoints.ledger import EVERYBODY, RUN_CLIENT, RUN_TENANT, Approval, Ledger, Person, RunRecord
 from signoff.concurrency import in_thread, undisturbed
-from signoff.desk.deciding import Verdict, is_theirs, record_verdict
+from signoff.desk.deciding import Verdict, is_theirs, may_not, record_verdict
 from signoff.desk.driving import BUSY, MOST_AT_ONCE, Background
 from signoff.desk.errors import RunUnderWay
 from signoff.desk.following import Changes, Feeds, Told
@@ -41,6 +42,8 @@ _SEEN: Final = 12
 _log = logging.getLogger(__name__)
 
 Given = str | Mapping[str, Any] | BaseModel
+Answered = tuple[str, Any, str]
+"""The id of a question, the answer, and the digest of what was seen."""
 
 
 class Service:
@@ -139,7 +142,14 @@ class Service:
         the run that it must be of. Refusals are as `record_verdict` has them; BadAnswer for what is not surely a
         decision.
         """
-        return await undisturbed(self._answer, approval_id, answer, person, seen, offer, run)
+        (now,) = await self.answer_all([(approval_id, answer, seen)], person, offer=offer, run=run)
+        return now
+
+    async def answer_all(
+        self, answers: Sequence[Answered], person: Person, *, offer: Offer | None = None, run: str = ""
+    ) -> list[Approval]:
+        """The same of several questions: nothing is decided unless each is surely a decision, and theirs to make."""
+        return await undisturbed(self._answer_all, answers, person, offer, run)
 
     async def resume(self, run_id: str, person: Person, offer: Offer | None = None) -> None:
         """Go on with a run that was cut off, or was decided without going on. It decides nothing."""
@@ -155,8 +165,9 @@ class Service:
     async def follow(
         self, run_id: str, person: Person, *, after: str = "", through: bool = False, offer: Offer | None = None
     ) -> AsyncGenerator[Told | None, None]:
-        """What happens in a run, until it stands: it waits for a person, or has ended. None: nothing for a while.
+        """What happens in a run, until it stands: it waits for a person, or has ended.
 
+        None now and then, whatever happens: whoever sends it on asks then whether it is still for those who listen.
         It begins after the event of this id, if that is known, else with all that is kept. With `through` it goes on
         while people decide, until the run has ended. What was cut off, or decided meanwhile, is driven on.
         """
@@ -165,8 +176,11 @@ class Service:
         self.changes.look()
         try:
             with self.feeds.listening(run_id) as (feed, listener):
-                number = self.feeds.number_of(after)
+                number, beat = self.feeds.number_of(after), time.monotonic() + self.beats_every
                 while True:
+                    if time.monotonic() >= beat:
+                        yield None
+                        beat = time.monotonic() + self.beats_every
                     for told in feed.since(number):
                         number = told[0]
                         yield Told(self.feeds.id_of(number), told[1])
@@ -178,8 +192,7 @@ class Service:
                             return
                     elif feed.since(number):
                         continue
-                    if not await listener.wait(self.beats_every):
-                        yield None
+                    await listener.wait(beat - time.monotonic())
         finally:
             self.changes.listeners -= 1
 
@@ -248,9 +261,16 @@ class Service:
         pending = self.ledger.approvals.pending(record.id)
         return [asked_of(one, self.teams.action_of(one, record, self.offers)[0], self.page) for one in pending]
 
-    def _answer(
-        self, approval_id: str, answer: Any, person: Person, seen: str, offer: Offer | None, run: str
-    ) -> Approval:
+    def _answer_all(self, answers: Sequence[Answered], person: Person, offer: Offer | None, run: str) -> list[Approval]:
+        read = [self._read(*one, person, offer, run) for one in answers]
+        # Whom the ledger refuses, and writes that down, has decided none of the others.
+        made = {one.id: decide() for one, decide in sorted(read, key=lambda each: not may_not(each[0], person))}
+        return [made[one.id] for one, _ in read]
+
+    def _read(
+        self, approval_id: str, answer: Any, seen: str, person: Person, offer: Offer | None, run: str
+    ) -> tuple[Approval, Callable[[], Approval]]:
+        """What is asked, and what writes the decision in an answer down."""
         approval = self.ledger.approvals.get(approval_id)
         record = self.ledger.runs.get(approval.root)
         is_seen = is_theirs(self.ledger, person, record) and (offer is None or offer.has(record))
@@ -267,10 +287,14 @@ class Service:
         decision = read_answer(answer, approval, action)
         made = decision.reason if approval.is_question else decision.args
         verdict = _verdict(decision, approval, person, seen)
-        now = record_verdict(self.ledger, approval, verdict, partial(self._open, record), lambda _: made)
-        if now.status != "pending":
-            self.go_on(now)
-        return now
+
+        def decide() -> Approval:
+            now = record_verdict(self.ledger, approval, verdict, partial(self._open, record), lambda _: made)
+            if now.status != "pending":
+                self.go_on(now)
+            return now
+
+        return approval, decide
 
     def _cancel(self, run_id: str, person: Person, offer: Offer | None) -> None:
         record = self._find(run_id, person, offer)
@@ -338,7 +362,7 @@ def _verdict(decision: Decision, approval: Approval, person: Person, seen: str) 
     if decision.kind == "approve":
         if len(seen) < _SEEN:
             raise BadAnswer("The answer does not say what was seen: send args_sha256, the digest of what is asked.")
-        edits = decision.args != approval.shown
+        edits = not is_same(decision.args, approval.shown)
         return Verdict(kind="edit" if edits else "approve", by=person, said=decision.reason, sha256=seen)
     said = "" if approval.is_question and decision.kind == "respond" else decision.reason
     return Verdict(kind=decision.kind, by=person, said=said, sha256=seen)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from signoff.checkpoints import read_once
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince
 from signoff.checkpoints.ledger import Approval, Person
 from signoff.error_base import MissingExtra, SignoffError
@@ -83,7 +84,7 @@ class DecisionBox:
         return button
 
     def _edit(self, text: str, reason: str) -> object:
-        args = json.loads(text)
+        args = read_once(text)
         if not isinstance(args, dict):
             raise ValueError("the arguments are an object, in braces")
         return self._seen().approve(args=args, reason=reason, **self._how)
@@ -106,7 +107,7 @@ class DecisionBox:
             decide()
         except (AlreadyDecided, ChangedSince) as late:
             return self._say(str(late))
-        except ValueError as error:  # also of json
+        except (ValueError, RecursionError) as error:  # also of json
             self._enable(True)
             return self._say(f"This is no JSON that can be used: {error}. Nothing was decided.")
         except SignoffError as error:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest, from_row, read_json
 from signoff.checkpoints.errors import AlreadyDecided, BadName, ChangedSince, NotAnswered, Tampered
+from signoff.checkpoints.jobs.job import DEFAULT_TENANT
 from signoff.checkpoints.ledger.run_path import OfRun, RunPath, path_in
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, votes
 from signoff.error_base import SettingsError
@@ -87,9 +88,12 @@ class Person:
 
     @property
     def tenants(self) -> frozenset[str]:
-        """Whose runs they see, by roles such as `tenant:acme`; without any, those that are nobody's in particular."""
+        """Whose runs they see, by roles such as `tenant:acme`; empty: nobody's in particular, which is `tenant:default`.
+
+        Without such a role those alone.
+        """
         named = (role.removeprefix(_OF_TENANT) for role in self.roles if role.startswith(_OF_TENANT))
-        return frozenset(named) or frozenset({""})
+        return frozenset("" if name == DEFAULT_TENANT else name for name in named) or frozenset({""})
 
     @property
     def sees_all(self) -> bool:
@@ -99,9 +103,9 @@ class Person:
     @property
     def tenant(self) -> str:
         """Whose the runs are that they start; empty: nobody's in particular. SettingsError if they are of several."""
-        own = sorted(self.tenants - {"*", ""})
+        own = sorted(self.tenants - {"*"})
         if len(own) > 1:
-            which = ", ".join(own)
+            which = ", ".join(name or DEFAULT_TENANT for name in own)
             raise SettingsError(
                 "tenant", f"{self.name} is of several tenants ({which})", "Give each a token of their own."
             )

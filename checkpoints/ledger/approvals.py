@@ -39,7 +39,7 @@ from signoff.checkpoints.ledger.effects import Effects
 from signoff.checkpoints.ledger.notifications.hooks import HookEvent
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
-from signoff.checkpoints.ledger.run_path import is_below, told_of
+from signoff.checkpoints.ledger.run_path import begins, is_below, told_of
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import approvals, effects, proposals, runs, votes
 from signoff.checkpoints.ledger.session import Transactions
@@ -321,7 +321,7 @@ def _full_id(connection: Connection, approval_id: str) -> str:
     exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()
     if exact:
         return str(exact.id)
-    query = select(approvals.c.id).where(approvals.c.id.startswith(approval_id, autoescape=True))
+    query = select(approvals.c.id).where(begins(approvals.c.id, approval_id))
     found = connection.execute(query).all() if len(approval_id) >= _SHORTEST_ID else []
     if len(found) != 1:
         raise UnknownApproval(approval_id, len(found))

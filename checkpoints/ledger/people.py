@@ -13,10 +13,11 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, insert, select
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, read_json
+from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, plain_text, read_json
 from signoff.checkpoints.errors import BadName, Tampered
 from signoff.checkpoints.ledger.approval import Person, clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.run_path import begins
 from signoff.checkpoints.ledger.schema import keys, people
 from signoff.checkpoints.ledger.session import Transactions
 
@@ -83,7 +84,11 @@ class People:
 
     def holder(self, secret: str, *uses: Use) -> Person | None:
         """Whose key this is, with the roles they have now; None if it is nobody's, or its time is over."""
-        this = (keys.c.id == digest_text(secret)) & keys.c.use.in_(uses) & (keys.c.expires_at > canonical.now())
+        this = (
+            (keys.c.id == digest_text(plain_text(secret)))
+            & keys.c.use.in_(uses)
+            & (keys.c.expires_at > canonical.now())
+        )
         with self._ledger.read() as connection:
             row = connection.execute(select(keys).where(this)).first()
             if row is None:
@@ -106,9 +111,9 @@ class People:
     def take_keys(self, *, by: str, secret: str = "", name: str = "", id_: str = "") -> int:
         """Make one key worthless, by its secret or the beginning of its id, or all that a person has; how many."""
         if secret:
-            these = keys.c.id == digest_text(secret)
+            these = keys.c.id == digest_text(plain_text(secret))
         elif len(id_) >= _CHECKED_ID:
-            these = keys.c.id.startswith(id_, autoescape=True)
+            these = begins(keys.c.id, id_)
         else:
             these = keys.c.name == _checked("name", name)
         with self._ledger.write() as connection:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text
+from sqlalchemy import ColumnElement, Text, false
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from signoff.checkpoints.canonical import read_json
+from signoff.checkpoints.canonical import plain_text, read_json
 from signoff.checkpoints.errors import Tampered
 
 RUN_CHILD: Final = "child run"
 """Where the options of a run that is the work of an agent keep its path, and where its checkpoints are."""
+LONGEST_BEGINNING: Final = 1_000
+"""Characters of the beginning of an id."""
 RunPath = tuple[tuple[str, str], ...]
 """The runs around a child run, outermost first, each with the role whose work it is; empty for one of its own."""
 
@@ -52,8 +54,13 @@ def _compile(element: _Bytewise, compiler: Any, **options: Any) -> str:
 
 def is_below(id_: ColumnElement[str], run_id: str) -> ColumnElement[bool]:
     """Whether an id is that of a run below this one, such as `r-1.a2`."""
-    text = _Bytewise(id_)
+    text, run_id = _Bytewise(id_), plain_text(run_id)
     return (text >= f"{run_id}.") & (text < f"{run_id}/")
+
+
+def begins(id_: ColumnElement[str], given: str) -> ColumnElement[bool]:
+    """Whether an id begins so; no id is so long that a database would refuse to look for it."""
+    return id_.startswith(given, autoescape=True) if len(given) <= LONGEST_BEGINNING else false()
 
 
 def is_within(id_: ColumnElement[str], run_id: ColumnElement[str]) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, 
 from signoff.checkpoints.errors import BadName, RunBusy, Tampered, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
-from signoff.checkpoints.ledger.run_path import RUN_CHILD, RunPath, is_below, path_in
+from signoff.checkpoints.ledger.run_path import RUN_CHILD, RunPath, begins, is_below, path_in
 from signoff.checkpoints.ledger.schema import RUN_TENANT, proposals, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import Fence, begin_work, describe_owner, end_work, holds
@@ -177,7 +177,7 @@ class Runs:
         with self._ledger.read() as connection:
             row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
             if row is None and run_id:
-                query = select(runs).where(runs.c.id.startswith(run_id, autoescape=True)).limit(2)
+                query = select(runs).where(begins(runs.c.id, run_id)).limit(2)
                 found = connection.execute(query).all()
                 row = found[0] if len(found) == 1 else None
         if row is None:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.prompt import Prompt
 from rich.text import Text
 
-from signoff.checkpoints import read_once
+from signoff.checkpoints import is_same, read_once
 from signoff.checkpoints.ledger import Approval, told_of
 from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say, short
 from signoff.desk.deciding import answers_to
@@ -253,7 +253,7 @@ def respond_with(approval: Approval, action: Action[Any] | None = None) -> str:
 def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -> dict[str, Any]:
     """The arguments to approve instead; BadAnswer if they do not fit or are those that were shown."""
     changed = read_edit(args, approval, action)
-    if changed == approval.shown:
+    if is_same(changed, approval.shown):
         raise BadAnswer("Nothing was changed.")
     return changed
 
@@ -261,8 +261,8 @@ def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -
 def read_value(said: str, before: Any) -> Any:
     """What is said instead of a value: JSON, if it is any and no text stood there."""
     if not isinstance(before, str):
-        with suppress(ValueError):
-            return json.loads(said)
+        with suppress(ValueError, RecursionError):
+            return read_once(said)
     return said
 
 
@@ -283,7 +283,7 @@ def edit_in_editor(approval: Approval) -> dict[str, Any]:
         return {**approval.shown, long[0]: edited}
     try:
         args = read_once(edited)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnswer(f"The edited arguments are not JSON: {error}.") from error
     if not isinstance(args, dict):
         raise BadAnswer("The edited arguments are not an object.")

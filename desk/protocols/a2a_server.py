@@ -21,8 +21,10 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from signoff.checkpoints.ledger import RUN_CLIENT, Person, RunRecord
+from signoff.desk.errors import SignInNeeded
 from signoff.desk.following import Told
 from signoff.desk.offers import GoalInput, Offer
+from signoff.desk.protocols.access import still_known
 from signoff.desk.replies import Standing, refusal_of, text_of
 from signoff.desk.service import Service
 from signoff.error_base import SignoffError
@@ -95,7 +97,7 @@ class _Context(DefaultServerCallContextBuilder):
 
     def build(self, request: Request) -> ServerCallContext:
         context = super().build(request)
-        context.state["person"] = request.state.person
+        context.state.update(person=request.state.person, again=request.state.again)
         return context
 
 
@@ -156,7 +158,7 @@ class TaskHandler(RequestHandler):
             person = _caller(context)
             record = await self._begun(params, person)
             if not params.configuration.return_immediately:
-                async with aclosing(self._service.follow(record.id, person, offer=self._offer)) as events:
+                async with aclosing(self._heard(record, context, through=False)) as events:
                     async for _ in events:
                         continue
             return await self._task(await self._service.find(record.id, person, self._offer), person)
@@ -168,7 +170,7 @@ class TaskHandler(RequestHandler):
             person = _caller(context)
             record = await self._begun(params, person)
             yield make.new_task(record.id, _context_id(record), types.TASK_STATE_SUBMITTED)
-            async for part in self._parts(record, person, through=False):
+            async for part in self._parts(record, context, through=False):
                 yield part
 
     async def on_subscribe_to_task(
@@ -181,7 +183,7 @@ class TaskHandler(RequestHandler):
             if task.status.state in _OVER:
                 raise errors.UnsupportedOperationError(f"Task {record.id} is over: get it.", data={"code": "ended"})
             yield task
-            async for part in self._parts(record, person, through=True):
+            async for part in self._parts(record, context, through=True):
                 yield part
 
     async def on_create_task_push_notification_config(self, params: Any, context: Any) -> Any:
@@ -217,15 +219,28 @@ class TaskHandler(RequestHandler):
                 given = make.get_message_text(message)
         return await self._service.start(self._offer, given, person, thread=message.context_id, said=message.message_id)
 
-    async def _parts(self, record: RunRecord, person: Person, *, through: bool) -> AsyncGenerator[Part, None]:
+    async def _parts(
+        self, record: RunRecord, context: ServerCallContext, *, through: bool
+    ) -> AsyncGenerator[Part, None]:
         """What happens, until the task waits or is over."""
-        following = self._service.follow(record.id, person, through=through, offer=self._offer)
-        async with aclosing(following) as events:
+        async with aclosing(self._heard(record, context, through=through)) as events:
             async for told in events:
-                if told is None:
-                    continue
-                async for part in self._told(record, person, told):
+                async for part in self._told(record, _caller(context), told):
                     yield part
+
+    async def _heard(
+        self, record: RunRecord, context: ServerCallContext, *, through: bool
+    ) -> AsyncGenerator[Told, None]:
+        """The same as it is told, to somebody who is known meanwhile: else SignInNeeded."""
+        person = _caller(context)
+        async with aclosing(self._service.follow(record.id, person, through=through, offer=self._offer)) as events:
+            async for told in events:
+                if told is not None:
+                    yield told
+                    continue
+                person, known = await still_known(person, context.state["again"])
+                if not known:
+                    raise SignInNeeded
 
     async def _told(self, record: RunRecord, person: Person, told: Told) -> AsyncGenerator[Part, None]:
         event, ids = told.event, _ids(record)

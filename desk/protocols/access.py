@@ -71,6 +71,13 @@ class Known:
         return Person(person.name, self._identity.ledger.people.list().get(person.name, frozenset()))
 
 
+async def still_known(person: Person, again: Callable[[], Awaitable[Person | None]]) -> tuple[Person, bool]:
+    """Somebody who listens, with the roles of now, and whether their token still is one, and their tenants the same."""
+    now = await again()
+    known = now is not None and now.tenants == person.tenants
+    return (now if now is not None and known else person), known
+
+
 async def _whole(receive: Any) -> Any:
     """What is received, the body at once, as every protocol reads it; None if more is sent than may be, or less."""
     body, is_more = bytearray(), True

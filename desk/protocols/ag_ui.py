@@ -138,11 +138,11 @@ class Session:
         pending = await undisturbed(self._service.ledger.approvals.pending, record.id)
         if missing := {one.id for one in pending} - {one.id for one in found}:
             raise BadAnswer(f"Every open question is answered at once, and {min(missing)} is not.")
-        for approval, entry in zip(found, entries, strict=True):
-            seen = entry.interrupt_id.partition(".")[2]
-            await self._service.answer(
-                approval.id, _payload(entry, approval), self._person, seen=seen, offer=self._offer, run=record.id
-            )
+        answers = [
+            (approval.id, _payload(entry, approval), entry.interrupt_id.partition(".")[2])
+            for approval, entry in zip(found, entries, strict=True)
+        ]
+        await self._service.answer_all(answers, self._person, offer=self._offer, run=record.id)
         return record
 
     def _meant(self, record: RunRecord | None, interrupt_id: str) -> Approval:

@@ -17,6 +17,7 @@ from signoff.checkpoints.ledger import Person
 from signoff.desk.errors import NotThere
 from signoff.desk.following import Told
 from signoff.desk.offers import Offer
+from signoff.desk.protocols.access import still_known
 from signoff.desk.replies import refusal_of
 from signoff.desk.service import Service
 from signoff.error_base import SignoffError
@@ -44,12 +45,9 @@ class Call:
         return offer
 
     async def is_still_known(self) -> bool:
-        """Whether the token is still somebody's, and the run still theirs: asked while a stream is silent."""
-        person: Person | None = await self.request.state.again()
-        if person is None or person.tenants != self.person.tenants:
-            return False
-        self.person = person
-        return True
+        """Whether the token is still somebody's, and the run still theirs: asked now and then while they listen."""
+        self.person, known = await still_known(self.person, self.request.state.again)
+        return known
 
     async def body(self) -> dict[str, Any]:
         """The JSON object that was sent; BadAnswer if it is none."""
@@ -101,7 +99,7 @@ async def teams(call: Call) -> Response:
 
 async def start(call: Call) -> Response:
     """Begin a run with the fields of the body; the header `Idempotency-Key` has a request sent twice begin one."""
-    key = call.request.headers.get("idempotency-key", "")[:200]
+    key = call.request.headers.get("idempotency-key", "")
     given, offer = await call.body(), call.offer
     record = await call.service.start(
         offer, given, call.person, thread=key and f"key {call.person.name} {key}", said=key

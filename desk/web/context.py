@@ -260,10 +260,3 @@ def run_at(visit: Visit) -> RunRecord:
     if found is None:
         raise UnknownRun(visit.request.path_params["id"])
     return found
-
-
-def may_not(approval: Approval, person: Person) -> str:
-    """Why this person may not approve it now; empty if they may."""
-    return approval.authority.objection(
-        person, requester=approval.requested_by, asked_at=approval.requested_at, approves=True
-    )

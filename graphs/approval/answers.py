@@ -151,6 +151,7 @@ def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: st
         for name in action.fixed:
             if edited.get(name) != approval.shown.get(name):
                 raise BadAnswer(f"{name!r} cannot be edited.")
+        edited |= {name: approval.shown[name] for name in action.fixed if name in approval.shown}  # true is not 1
         return Decision("approve", edited, names=names)
     if args is not None and _fit(args, approval.shown, action.arguments) != approval.shown:
         raise BadAnswer("The approval carries other arguments than were shown; send an edit instead.")

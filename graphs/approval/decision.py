@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from signoff.checkpoints import is_same
 from signoff.checkpoints.errors import NotAnswered
 from signoff.checkpoints.ledger import Approval, Authority, Ledger, Person
 from signoff.error_base import RunError
@@ -77,7 +78,7 @@ def decide_each(
 
 def _authority(approval: Approval, args: Mapping[str, Any], rules: Rules) -> Authority:
     """Who must agree to these arguments, beyond those who must agree to what was shown."""
-    if approval.action in CONTROLS or args == approval.shown:
+    if approval.action in CONTROLS or is_same(args, approval.shown):
         return Authority()
     ruling = rules(approval.proposed_by, approval.action, args)
     if ruling.kind == "deny":

@@ -110,7 +110,7 @@ class HttpCrm(ABC):
     def _answer(self, status: int, raw: bytes, writes: bool) -> Answer:
         try:
             body = json.loads(raw) if raw.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             if status < 300:
                 raise CrmFailed(self.name, "its answer is no JSON", sure=not writes) from None
             body = raw.decode(errors="replace")

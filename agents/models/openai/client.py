@@ -41,7 +41,7 @@ async def complete(request: Request, model: str, wanted: Wanted | None, *, all_h
     status, headers, body = await fetch(request)
     try:
         content = json.loads(_text_of(body, headers))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         shown, problem = body.decode(errors="replace"), "it is no JSON" if body.strip() else "it is empty"
         raise malformed(request.url, status, headers, shown.strip(), problem) from error
     if problem := _problem_with(content):
@@ -135,7 +135,7 @@ def _content_of(event: bytes, request: Request, response: aiohttp.ClientResponse
     """What an event of a stream says; openai.APIError if it is none, or says that something went wrong."""
     try:
         content = json.loads(event)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         shown, problem = event.decode(errors="replace"), "an event of it is no JSON"
         raise malformed(request.url, response.status, response.headers, shown, problem) from error
     if not isinstance(content, dict):

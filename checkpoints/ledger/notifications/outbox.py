@@ -19,6 +19,7 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row
 from signoff.checkpoints.errors import HookFailed, UnknownNotice
 from signoff.checkpoints.ledger.notifications.hooks import Hook, HookEvent, Notice, NoticeStatus, configured_hooks
+from signoff.checkpoints.ledger.run_path import begins
 from signoff.checkpoints.ledger.schema import AUDIT_HEAD, notices, read_meta, runs
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner, is_gone
@@ -91,7 +92,7 @@ class Notices:
     def retry(self, notice_id: str) -> Notice:
         """Send the notice with this id, or beginning of one, again, as if it were new; UnknownNotice otherwise."""
         with self._session.write() as connection:
-            query = select(notices.c.id).where(notices.c.id.startswith(notice_id, autoescape=True)).limit(2)
+            query = select(notices.c.id).where(begins(notices.c.id, notice_id)).limit(2)
             found = connection.execute(query).all() if notice_id else []
             if len(found) != 1:
                 raise UnknownNotice(notice_id)

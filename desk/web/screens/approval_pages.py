@@ -14,8 +14,8 @@ from signoff.checkpoints import canonical_json, later
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 from signoff.checkpoints.ledger import EVERYBODY, Approval, Ledger, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change, read_value
-from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
-from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
+from signoff.desk.deciding import Answer, Verdict, answers_to, may_not, record_verdict
+from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, query_of, screen
 from signoff.desk.web.screens.artifact_pages import send_file
 from signoff.desk.web.screens.excerpts import BATCHES, LARGEST, SPACES, Asked, Space, fitting, part_of
 from signoff.desk.web.screens.fields import Field, answer_fields, edit_fields, posted

@@ -1,6 +1,8 @@
 """Who may ask, and what every client is told that is refused before a protocol reads what it says."""
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from signoff.desk.protocols.asgi import Protocols, protocols_app
 from signoff.desk.service import Service
 from signoff.desk.web.identity import Identity
 from signoff.error_base import SettingsError
+from signoff.fleet import Event
 from signoff.installation import extra_command
 
 
@@ -91,6 +94,23 @@ def test_a_request_that_is_sent_twice_with_a_key_begins_one_run(service: Service
     service.background.wait(first.json()["run"], 60)
 
 
+def test_keys_that_differ_late_begin_two_runs_and_one_that_is_too_long_none(service: Service) -> None:
+    def begin(key: str) -> tuple[str, str, dict[str, Any]]:
+        return "POST", "/teams/post/runs", {"json": {"goal": "write Ida"}, "headers": {"Idempotency-Key": key}}
+
+    one, other, none = asked(service, *(begin("k" * size + end) for size, end in ((300, "1"), (300, "2"), (2000, ""))))
+    assert one.json()["run"] != other.json()["run"]
+    assert (none.status_code, none.json()["code"]) == (422, "bad_input")
+
+
+def test_a_name_that_is_there_twice_among_very_many_keeps_nobody_waiting(service: Service) -> None:
+    body = ",".join(f'"a{number}":0' for number in range(100_000))
+    began = time.process_time()
+    (told,) = asked(service, ("POST", "/teams/post/runs", {"content": f'{{{body},"a99999":1}}'}))
+    assert (told.status_code, "'a99999' is there twice" in told.json()["error"]) == (422, True)
+    assert time.process_time() - began < 20  # minutes, if each is looked for among all before it
+
+
 SAYS = b"""", "runId": "r", "messages": [{"id": "m", "role": "user", "content": "write Ida"}], "tools": [],
     "context": [], "state": {}}"""
 
@@ -133,23 +153,76 @@ def test_a2a_says_what_it_does_not_offer_instead_of_leaving_it_out(service: Serv
     assert service.ledger.runs.list() == []
 
 
-def test_a_stream_ends_once_the_token_is_taken(service: Service) -> None:
+@pytest.mark.parametrize("protocol", ["runs", "ag-ui", "a2a"])
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_a_stream_ends_once_the_token_is_taken(
+    service: Service, protocol: str, is_silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service.beats_every, tokens = 0.05, tokens_of(service.ledger, ann=())
 
-    async def work() -> list[str]:
-        async with serving(service, tokens) as place, httpx.AsyncClient(headers=place.headers("ann")) as client:
-            base, lines = f"{place.address}/teams/post/runs", list[str]()
-            run = (await client.post(base, json={"goal": "write Ida"}, timeout=60)).json()["run"]
-            async with client.stream("GET", f"{base}/{run}/events", timeout=60) as stream:
-                async for line in stream.aiter_lines():
-                    lines.append(line)
-                    if line == ": alive" and "event: stands" in lines:
+    async def work() -> str:
+        async with (
+            serving(service, tokens) as place,
+            httpx.AsyncClient(headers={**place.headers("ann"), "A2A-Version": "1.0"}, timeout=60) as client,
+        ):
+            base = f"{place.address}/teams/post"
+            run = (await client.post(f"{base}/runs", json={"goal": "write Ida"})).json()["run"]
+            service.background.wait(run, 60)
+            saying = asyncio.create_task(_say(service, run)) if not is_silent else None
+            call = {"jsonrpc": "2.0", "id": 1, "method": "SubscribeToTask", "params": {"id": run}}
+            ways: dict[str, Any] = {
+                "runs": ("GET", f"{base}/runs/{run}/events", {}),
+                "ag-ui": ("POST", f"{base}/ag-ui", {"content": b'{"threadId": "t' + SAYS}),
+                "a2a": ("POST", f"{base}/a2a", {"json": call}),
+            }
+            method, url, how = ways[protocol]
+            if protocol == "ag-ui":  # which does not wait for people: it is at work as long as the test says
+                monkeypatch.setattr(service, "_stands", lambda _run: None)
+            text, is_taken = "", False
+            async with client.stream(method, url, **how) as stream, asyncio.timeout(30):
+                async for part in stream.aiter_text():
+                    text += part
+                    if not is_taken:
                         await asyncio.to_thread(service.ledger.people.take_keys, by="root", name="ann")
-            return lines
+                        is_taken = True
+            if saying is not None:
+                saying.cancel()
+            return text
 
-    lines = asyncio.run(work())
-    assert "event: stands" in lines
-    assert lines[-2:] == [": alive", ""]
+    text = asyncio.run(work())
+    assert protocol == "runs" or "Sign in first" in text
+
+
+async def _say(service: Service, run: str) -> None:
+    """Have a run tell something all the time."""
+    while True:
+        for feed in [service.feeds.of(run), *service.feeds._feeds.values()]:
+            feed.add(Event("says", "clerk", text="and so on"))
+        await asyncio.sleep(0.01)  # as a run at work does
+
+
+def test_of_several_answers_none_counts_if_one_does_not(service: Service) -> None:
+    async def work() -> list[str]:
+        tokens = tokens_of(service.ledger, ann=("finance",), bob=())
+        async with serving(service, tokens) as place, httpx.AsyncClient(timeout=60) as client:
+            told = list[str]()
+            for team, who in (("post", "ann"), ("two", "bob")):
+                url, body = f"{place.address}/teams/{team}/ag-ui", json.loads(b'{"threadId": "t' + SAYS)
+                body["messages"][0]["content"] = "write Ida Bo"
+                text = (await client.post(url, json=body, headers=place.headers(who))).text
+                last = json.loads(text.strip().splitlines()[-1].removeprefix("data: "))
+                first, second = [one["id"] for one in last["outcome"]["interrupts"]]
+                payloads = [{"approved": True}, {"approved": "perhaps"}] if team == "post" else [{"approved": True}] * 2
+                body["resume"] = [
+                    {"interruptId": id_, "status": "resolved", "payload": payload}
+                    for id_, payload in zip((first, second), payloads, strict=True)
+                ]
+                text = (await client.post(url, json=body, headers=place.headers(who))).text
+                told.append(json.loads(text.strip().splitlines()[-1].removeprefix("data: "))["code"])
+            return told
+
+    assert asyncio.run(work()) == ["bad_answer", "not_allowed"]
+    assert len(service.ledger.approvals.pending()) == 4
 
 
 def test_a_package_that_is_missing_is_named_and_the_other_protocols_are_spoken(

@@ -16,10 +16,11 @@ from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed,
 from signoff.checkpoints.ledger import RUN_CLIENT, Person
 from signoff.desk.deciding import Verdict, record_verdict
 from signoff.desk.errors import RunUnderWay
-from signoff.desk.following import Told
+from signoff.desk.following import Feeds, Told
 from signoff.desk.offers import Offer, read_offers
 from signoff.desk.service import Service
 from signoff.error_base import SettingsError
+from signoff.fleet import Event
 from signoff.graphs.errors import BadAnswer, BadInput, UnknownTeam
 from signoff.settings import load_settings
 
@@ -145,6 +146,59 @@ def test_an_edit_is_done_as_it_was_edited_and_a_question_is_answered(service: Se
 
     asyncio.run(work())
     assert sent(home) == ["Ida: hi (1)"]
+
+
+WIRE = """
+from typing import Any
+from pydantic import BaseModel
+from pathlib import Path
+
+from office import clerk
+from signoff import Action, Policy, Team
+from dataclasses import replace
+
+
+class Request(BaseModel):
+    body: dict[str, Any] = {"on": 1}
+
+
+def send(request: Request, key: str) -> dict[str, Any]:
+    Path("sent.txt").write_text(request.model_dump_json())
+    return request.body
+
+
+SEND = Action(name="send", description="Sends it.", arguments=Request, call=send)
+agent = replace(clerk, actions=(SEND,), propose=lambda given, task: [SEND.propose(Request(), "they asked for it")])
+team = Team(name="wire", agents=[agent], policy=Policy({"send": "ask"}))
+"""
+
+
+def test_an_edit_of_a_number_to_true_is_an_edit_though_they_are_equal_to_python(ledger: Ledger, home: Path) -> None:
+    (home / "office.py").write_text(OFFICE)
+    (home / "wire.py").write_text(WIRE)
+    service = Service(load_settings(), ledger, read_offers(["wire.py:team"], load_settings()))
+
+    async def work() -> None:
+        run, question = await waiting(service, team="wire")
+        edit = {"type": "edit", "args": {"name": "send", "args": {"body": {"on": True}}}}
+        now = await service.answer(question["approval"], edit, ANN, seen=question["args_sha256"])
+        assert (now.edited, now.args) == (True, {"body": {"on": True}})
+        await heard(service, run)
+
+    asyncio.run(work())
+    assert sent(home) == ['{"body":{"on":true}}']
+
+
+def test_whoever_comes_back_to_a_run_that_was_forgotten_hears_what_it_told_since() -> None:
+    feeds = Feeds()
+    for _ in range(3):
+        feeds.of("r-1").add(Event("says", text="before"))
+    (*_, (number, _)), forgotten = feeds.of("r-1").since(0), feeds.of("r-1")
+    for other in range(2000):
+        feeds.of(f"r-other-{other}")
+    assert feeds.of("r-1") is not forgotten
+    feeds.of("r-1").add(Event("says", text="since"))
+    assert [event.text for _, event in feeds.of("r-1").since(feeds.number_of(feeds.id_of(number)))] == ["since"]
 
 
 def test_whoever_may_not_decide_is_refused_and_two_must_agree(service: Service, ledger: Ledger, home: Path) -> None:

@@ -53,6 +53,7 @@ def test_an_edit_changes_what_was_typed_and_nothing_else(desk: Any, ann: Any, ho
     ("typed", "why"),
     [
         ({"arg.copies": "many"}, "copies"),
+        ({"arg.copies": "[" * 9999}, "copies"),
         ({"arg.stamp": "red"}, "Nothing was changed"),
         ({}, "Nothing was changed"),
     ],
