@@ -149,7 +149,7 @@ class Service:
         self, answers: Sequence[Answered], person: Person, *, offer: Offer | None = None, run: str = ""
     ) -> list[Approval]:
         """The same of several questions: nothing is decided unless each is surely a decision, and theirs to make."""
-        return await undisturbed(self._answer_all, answers, person, offer, run)
+        return await undisturbed(_answer_all, self, answers, person, offer, run)
 
     async def resume(self, run_id: str, person: Person, offer: Offer | None = None) -> None:
         """Go on with a run that was cut off, or was decided without going on. It decides nothing."""
@@ -261,41 +261,6 @@ class Service:
         pending = self.ledger.approvals.pending(record.id)
         return [asked_of(one, self.teams.action_of(one, record, self.offers)[0], self.page) for one in pending]
 
-    def _answer_all(self, answers: Sequence[Answered], person: Person, offer: Offer | None, run: str) -> list[Approval]:
-        read = [self._read(*one, person, offer, run) for one in answers]
-        # Whom the ledger refuses, and writes that down, has decided none of the others.
-        made = {one.id: decide() for one, decide in sorted(read, key=lambda each: not may_not(each[0], person))}
-        return [made[one.id] for one, _ in read]
-
-    def _read(
-        self, approval_id: str, answer: Any, seen: str, person: Person, offer: Offer | None, run: str
-    ) -> tuple[Approval, Callable[[], Approval]]:
-        """What is asked, and what writes the decision in an answer down."""
-        approval = self.ledger.approvals.get(approval_id)
-        record = self.ledger.runs.get(approval.root)
-        is_seen = is_theirs(self.ledger, person, record) and (offer is None or offer.has(record))
-        if approval.id != approval_id or not is_seen or (run and run != record.id):
-            raise UnknownApproval(approval_id)
-        if approval.status != "pending":
-            raise approval.already_decided()
-        action, why = self.teams.action_of(approval, record, self.offers)
-        if action is None:
-            raise BadAnswer(f"{why} Decide it there, or at the desk.")
-        if isinstance(answer, dict) and isinstance(answer.get("args_sha256"), str):
-            seen = answer["args_sha256"]
-            answer = {name: value for name, value in answer.items() if name != "args_sha256"}
-        decision = read_answer(answer, approval, action)
-        made = decision.reason if approval.is_question else decision.args
-        verdict = _verdict(decision, approval, person, seen)
-
-        def decide() -> Approval:
-            now = record_verdict(self.ledger, approval, verdict, partial(self._open, record), lambda _: made)
-            if now.status != "pending":
-                self.go_on(now)
-            return now
-
-        return approval, decide
-
     def _cancel(self, run_id: str, person: Person, offer: Offer | None) -> None:
         record = self._find(run_id, person, offer)
         if record.path or record.driver != "local":
@@ -331,6 +296,45 @@ def forkable(service: Service, record: RunRecord) -> Team:
 def _settings_of(settings: Settings, person: Person) -> Settings:
     """The settings for what somebody begins in their own name."""
     return settings.model_copy(update={"user": person.name or settings.user})
+
+
+def _answer_all(
+    service: Service, answers: Sequence[Answered], person: Person, offer: Offer | None, run: str
+) -> list[Approval]:
+    read = [_read(service, *one, person, offer, run) for one in answers]
+    # Whom the ledger refuses, and writes that down, has decided none of the others.
+    made = {one.id: decide() for one, decide in sorted(read, key=lambda each: not may_not(each[0], person))}
+    return [made[one.id] for one, _ in read]
+
+
+def _read(
+    service: Service, approval_id: str, answer: Any, seen: str, person: Person, offer: Offer | None, run: str
+) -> tuple[Approval, Callable[[], Approval]]:
+    """What is asked, and what writes the decision in an answer down."""
+    approval = service.ledger.approvals.get(approval_id)
+    record = service.ledger.runs.get(approval.root)
+    is_seen = is_theirs(service.ledger, person, record) and (offer is None or offer.has(record))
+    if approval.id != approval_id or not is_seen or (run and run != record.id):
+        raise UnknownApproval(approval_id)
+    if approval.status != "pending":
+        raise approval.already_decided()
+    action, why = service.teams.action_of(approval, record, service.offers)
+    if action is None:
+        raise BadAnswer(f"{why} Decide it there, or at the desk.")
+    if isinstance(answer, dict) and isinstance(answer.get("args_sha256"), str):
+        seen = answer["args_sha256"]
+        answer = {name: value for name, value in answer.items() if name != "args_sha256"}
+    decision = read_answer(answer, approval, action)
+    made = decision.reason if approval.is_question else decision.args
+    verdict = _verdict(decision, approval, person, seen)
+
+    def decide() -> Approval:
+        now = record_verdict(service.ledger, approval, verdict, partial(service._open, record), lambda _: made)
+        if now.status != "pending":
+            service.go_on(now)
+        return now
+
+    return approval, decide
 
 
 def _recover(service: Service) -> None:

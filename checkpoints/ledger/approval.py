@@ -88,9 +88,9 @@ class Person:
 
     @property
     def tenants(self) -> frozenset[str]:
-        """Whose runs they see, by roles such as `tenant:acme`; empty: nobody's in particular, which is `tenant:default`.
+        """Whose runs they see, by roles such as `tenant:acme`; empty: those that are nobody's in particular.
 
-        Without such a role those alone.
+        That is what `tenant:default` means, and those alone see all who have no such role.
         """
         named = (role.removeprefix(_OF_TENANT) for role in self.roles if role.startswith(_OF_TENANT))
         return frozenset("" if name == DEFAULT_TENANT else name for name in named) or frozenset({""})

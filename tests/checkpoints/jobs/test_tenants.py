@@ -14,6 +14,7 @@ from signoff.checkpoints.ledger.approval import Person, Question
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import RUN_TENANT, metadata
 from signoff.checkpoints.process_identity import current_owner
+from signoff.error_base import SettingsError
 
 JOB = NewJob(id="a-1", team="office", goal="acme's goal", options={"secret of": "acme"}, tenant="acme")
 TENANTS = ("acme", "bolt", "default")
@@ -175,6 +176,16 @@ def test_a_run_that_does_no_job_is_of_the_tenant_that_it_names_or_the_usual_one(
     assert ledger.tenant_of(named) == "acme"
     assert [of(who).tenant_of(named) for who in TENANTS] == ["acme", "", ""], "what is hidden is not the usual tenant's"
     assert [ledger.tenant_of(one) for one in (run, *runs.values())] == ["default", *TENANTS]
+
+
+def test_the_role_of_the_usual_tenant_is_that_of_no_tenant_in_particular(ledger: Ledger, runs: dict[str, str]) -> None:
+    plain, _ = ledger.runs.begin("r-plain", 1, team="office", goal="pay")
+    nobody, usual = Person("ann"), Person("ann", frozenset({"tenant:default"}))
+    assert (usual.tenants, usual.tenant) == (nobody.tenants, nobody.tenant)
+    for run in (plain, *runs.values()):
+        assert (ledger.inbox.run(usual, run) is None) == (ledger.inbox.run(nobody, run) is None), run
+    with pytest.raises(SettingsError, match=r"default, acme"):
+        _ = Person("ann", frozenset({"tenant:default", "tenant:acme"})).tenant
 
 
 def test_a_run_stays_its_tenants_once_the_row_of_its_job_was_dropped(
