@@ -19,7 +19,7 @@ from rich.table import Column, Table
 from signoff.checkpoints import configured_ledger, redact
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, told_of
-from signoff.desk.cli.terminal import TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
+from signoff.desk.cli.terminal import MANY, TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
 from signoff.desk.errors import NoDatabase
 from signoff.error_base import MissingExtra, SettingsError
 from signoff.settings import Settings, load_settings, was_made
@@ -36,7 +36,9 @@ _NO_ROLES = "Nobody has a role. Give one: signoff people --give NAME=ROLE"
 _SECRET_COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 
 
-def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=MANY, help="How many, newest first.")] = 20, json: Json = False
+) -> None:
     from signoff.fleet import standings
 
     looked = ""

@@ -17,7 +17,7 @@ from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.ledger.notifications import Notice
 from signoff.desk.cli.lists import existing_ledger, is_begun
-from signoff.desk.cli.terminal import Json, command, moment, print_json, row, say, table
+from signoff.desk.cli.terminal import MANY, Json, command, moment, print_json, row, say, table
 from signoff.desk.errors import NoDatabase
 from signoff.settings import Settings, load_settings
 
@@ -26,7 +26,7 @@ def notify(
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 5.0,
     newest: Annotated[bool, typer.Option("--list", help="List the newest notices and send nothing.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many, with --list.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MANY, help="How many, with --list.")] = 20,
     retry: Annotated[str | None, typer.Option(metavar="NOTICE", help="Send this one again, sent or given up.")] = None,
     json: Json = False,
 ) -> int:

@@ -31,6 +31,7 @@ from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import (
     INTERRUPTED,
+    MANY,
     TEAM_HELP,
     Depth,
     Json,
@@ -227,7 +228,7 @@ def fork(
             "--at", metavar="STEP", help="Begin it as the run stood at this step. Without it they are listed."
         ),
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many steps are listed, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MANY, help="How many steps are listed, newest first.")] = 20,
     before: Annotated[str, typer.Option(metavar="STEP", help="List those before this step.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but the effects.")] = False,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the fork on at once.")] = True,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
 from rich.console import Console
@@ -26,6 +26,8 @@ from signoff.concurrency import patience
 from signoff.error_base import SignoffError
 from signoff.wording import fold, one_line, visible_line
 
+MANY: Final = 1_000_000_000
+"""As many as somebody can ask for; databases know no more than 64 bits."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name by default.")]

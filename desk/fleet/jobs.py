@@ -25,6 +25,7 @@ from signoff.checkpoints.jobs import DEFAULT_TENANT, FEW, STATUSES, Asked, Job, 
 from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.run import Ways, team_for
 from signoff.desk.cli.terminal import (
+    MANY,
     TEAM_HELP,
     Depth,
     Json,
@@ -167,7 +168,7 @@ def jobs(
     team: OfTeam = "",
     status: WithStatus = None,
     error: WithError = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many, oldest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MANY, help="How many, oldest first.")] = 50,
     json: Json = False,
 ) -> None:
     which = _which(ids, tenant, team, status, error)
@@ -368,7 +369,7 @@ def _lines(jobs: str) -> Iterator[str]:
     if jobs == "-":
         return iter(sys.stdin.read().split("\n"))
     path = Path(jobs).expanduser()
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise typer.BadParameter(f"there is no file {jobs!r}.", param_hint="JOBS")
     try:
         return iter(path.read_text(encoding="utf-8").split("\n"))

@@ -20,6 +20,7 @@ from signoff.checkpoints.ledger import Ledger
 from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.run import Ways, team_for
 from signoff.desk.cli.terminal import (
+    MANY,
     TEAM_HELP,
     Depth,
     Json,
@@ -58,7 +59,7 @@ def add(
         Overlap, one_of(Overlap, "If the job before has not ended: leave it out, have one wait, or submit it.")
     ] = "skip",
     catch_up: Annotated[
-        int, typer.Option(min=0, metavar="SECONDS", help="How long ago a missed firing is made up for.")
+        int, typer.Option(min=0, max=MANY, metavar="SECONDS", help="How long ago a missed firing is made up for.")
     ] = CATCH_UP_SECONDS,
     every_missed: Annotated[
         bool, typer.Option("--every-missed", help="Make up for each missed firing, not for the newest alone.")
@@ -178,6 +179,6 @@ def _moment(said: str, option: str) -> datetime:
         at = datetime.fromisoformat(said)
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
+    if at is None or at.tzinfo is None or not 1970 <= at.year < 9000:
         raise typer.BadParameter(f"{said!r} is no moment with its zone: 2026-01-31T09:30Z.", param_hint=option)
     return at

@@ -235,16 +235,17 @@ def _moment(said: Any) -> str:
     """The moment of a deadline, as moments are written."""
     if said in ("", None):
         return ""
-    if isinstance(said, str) and (span := _SPAN.fullmatch(said.strip())):
-        at = datetime.now(UTC) + timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
-    else:
-        try:
+    try:
+        if isinstance(said, str) and (span := _SPAN.fullmatch(said.strip())):
+            at = datetime.now(UTC) + timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
+        else:
             at = datetime.fromisoformat(said)
-        except (TypeError, ValueError):
-            shown = readable_text(repr(said))[:60]
-            raise BadLine(f"its deadline {shown} is neither a span such as 2h nor a moment") from None
         if at.tzinfo is None:
             raise BadLine(f"its deadline {said!r:.60} names no zone: write Z or +02:00 behind it")
+        moment = moment_of(at)
+    except (TypeError, ValueError, OverflowError):
+        shown = readable_text(repr(said))[:60]
+        raise BadLine(f"its deadline {shown} is neither a span such as 2h nor a moment") from None
     if at <= datetime.now(UTC):
         raise BadLine(f"its deadline {said!r:.60} is over")
-    return moment_of(at)
+    return moment

@@ -83,6 +83,15 @@ def test_a_schedule_shows_when_it_fires_and_is_paused_run_and_removed(shop: Path
     assert "is submitted" in signoff("schedule", "run", "weekly").err
     assert json.loads(signoff("schedule", "list", "--json").out)[0]["given"] == {"item": "ink", "mode": ""}
     assert "no five fields of cron" in signoff("schedule", "add", "bad", "soon", *words[2:]).err
+    for no_moment in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "soon"):
+        told = signoff("schedule", "backfill", "weekly", "--since", no_moment)
+        assert (told.code, "is no moment with its zone" in told.err) == (2, True), no_moment
+    for most in (
+        ("schedule", "add", "huge", *words[1:], "--catch-up"),
+        ("runs", "--limit"),
+        ("fleet", "jobs", "--limit"),
+    ):
+        assert signoff(*most, 10**30).code == 2, most
     assert "is gone" in signoff("schedule", "remove", "weekly").err
     assert "There is no schedule 'weekly'" in signoff("schedule", "pause", "weekly").err
 

@@ -110,6 +110,13 @@ def test_bad_lines_are_named_by_number_and_the_others_are_read() -> None:
     assert said[17] == "its id 'z' is that of line 15, with another input"
 
 
+@pytest.mark.parametrize("deadline", [f"{'9' * 17}d", f"{'9' * 400}s", "9999-12-31T23:59:59-23:59", [1], {}, 1e300])
+def test_a_deadline_that_no_calendar_has_is_a_bad_line(deadline: object) -> None:
+    found = read(PLAIN, {"goal": "x", "deadline": deadline}, {"goal": "y"})
+    assert [(number, "is neither a span" in problem) for number, problem in problems(found)] == [(1, True)]
+    assert [job.goal for job in found.jobs] == ["y"]
+
+
 def test_what_is_said_twice_is_one_job() -> None:
     found = read(PLAIN, {"id": "a", "goal": "one"}, {"id": "a", "goal": "one"})
     assert (len(found.jobs), found.repeated, found.bad) == (1, 1, ())
