@@ -96,10 +96,11 @@ def _invisible(text: str) -> Iterator[Piece]:
     if len(split) > 2:
         near = plain_text(text[split[0].start() : split[-1].end()][:300])
         yield Piece(near, "by characters without width inside words", split[0].start(), is_odd=True)
-    for found in _pattern("override").finditer(text):
+    over = 0
+    while found := _pattern("override").search(text, over):  # one within another is told with it
         end = _pattern("end_of_override").search(text, found.end())
-        turned = text[found.end() : end.start() if end else None][::-1]
-        yield Piece(turned, "by turning its direction round", found.start(), is_odd=True)
+        over = end.start() if end else len(text)
+        yield Piece(text[found.end() : over][::-1], "by turning its direction round", found.start(), is_odd=True)
 
 
 def _encoded(text: str) -> Iterator[Piece]:
