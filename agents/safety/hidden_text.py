@@ -97,10 +97,10 @@ def _invisible(text: str) -> Iterator[Piece]:
         near = plain_text(text[split[0].start() : split[-1].end()][:300])
         yield Piece(near, "by characters without width inside words", split[0].start(), is_odd=True)
     over = 0
-    while found := _pattern("override").search(text, over):  # one within another is told with it
-        end = _pattern("end_of_override").search(text, found.end())
+    while turn := _pattern("override").search(text, over):  # one within another is told with it
+        end = _pattern("end_of_override").search(text, turn.end())
         over = end.start() if end else len(text)
-        yield Piece(text[found.end() : over][::-1], "by turning its direction round", found.start(), is_odd=True)
+        yield Piece(text[turn.end() : over][::-1], "by turning its direction round", turn.start(), is_odd=True)
 
 
 def _encoded(text: str) -> Iterator[Piece]:
