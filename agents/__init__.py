@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from signoff.agents.agent import Agent as Agent, Each as Each, Limits as Limits, Outcome as Outcome
     from signoff.agents.agent import OutcomeStatus as OutcomeStatus, Row as Row, Task as Task, Waiting as Waiting
     from signoff.agents.agent import given_by as given_by, given_by_actions as given_by_actions
-    from signoff.agents.agent import item_by_item as item_by_item
+    from signoff.agents.agent import check_model as check_model, item_by_item as item_by_item
     from signoff.agents.artifacts.artifact import Analysis as Analysis, Artifact as Artifact, Draft as Draft
     from signoff.agents.artifacts.artifact import Evidence as Evidence, Quote as Quote, Review as Review
     from signoff.agents.artifacts.artifact import SubGoal as SubGoal, Verdict as Verdict, WorkPlan as WorkPlan

@@ -6,12 +6,13 @@ What an agent is made of, and what its step may come to, is read in one place; s
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
 from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter
 
 from signoff.agents.artifacts import Artifact
@@ -221,6 +222,20 @@ class Each(Generic[R, A]):
             ) from error
 
 
+def check_model(model: Any, whose: str) -> None:
+    """TeamError if it is a name, or a model with something around it, which no guard could hold to a budget."""
+    if isinstance(model, str):
+        raise TeamError(
+            f"{whose}: its model is the text {model!r}. Give the model itself: load_models(Settings(), {model!r}), or "
+            f"LangChain's init_chat_model({model!r})."
+        )
+    if isinstance(model, Runnable) and not isinstance(model, BaseChatModel):
+        raise TeamError(
+            f"{whose}: its model is a {type(model).__name__}. Give the chat model itself: tools are `tools`, a "
+            "structured answer is `gives`, an error is tried again by itself, and SIGNOFF_TIERS names stand-ins."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agent(Generic[A]):
     """One role of a team. With a `model` its body is a model in a tool loop, without one its `function`."""
@@ -273,6 +288,7 @@ class Agent(Generic[A]):
             )
         if not self.has_function and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
+        check_model(self.model, f"Agent {self.role!r}")
         if unknown := set(self.shows or ()) - {*self.needs, self.gives}:
             raise TeamError(
                 f"Agent {self.role!r} shows its model {min(kind.__name__ for kind in unknown)}, not among its needs."
@@ -284,6 +300,11 @@ class Agent(Generic[A]):
         for name in ("tools", "actions"):
             if isinstance(one := getattr(self, name), Tool | Action):
                 raise TeamError(f"Agent {self.role!r}: its {name} are one tool, {one.name!r}. Write {name}=(it,).")
+            if not isinstance(one, Iterable):
+                raise TeamError(
+                    f"Agent {self.role!r}: its {name} are a {type(one).__name__}. Give the tools themselves, each with "
+                    "its risk: tool(risk='read')(it)."
+                )
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for given in (*self.actions, *self.tools):
             if isinstance(given, Action) and given.gives is not None and given_by(given) is None:

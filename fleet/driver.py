@@ -33,7 +33,7 @@ from signoff.checkpoints.ledger import (
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SignoffError, TeamError
-from signoff.fleet.errors import ChildRun, OwnModels, RunElsewhere
+from signoff.fleet.errors import ChildRun, OwnInterrupt, OwnModels, RunElsewhere
 from signoff.fleet.events import Event, Watch, look_away, read_events
 from signoff.graphs import Team, TeamGraph, is_current, migration
 from signoff.graphs.approval import first_decided
@@ -203,6 +203,7 @@ class Driver:
                 snapshot = await self._migrated(graph, team, snapshot, saver)
             if begun and not snapshot.tasks and asked_again is None:
                 return await undisturbed(self._close, run_id, snapshot.values)
+            _check_asked(run_id, snapshot)
             if snapshot.interrupts and await self._waits(run_id, snapshot, saver):
                 return None
             if not begun and record.driver != "local":
@@ -223,8 +224,9 @@ class Driver:
                     for event in read_events(place, mode, part):
                         watch(event)
             if (await undisturbed(runs.get, run_id)).status == "running":
-                values = (await graph.aget_state(config)).values
-                await undisturbed(self._note_end, run_id, values)
+                snapshot = await graph.aget_state(config)
+                _check_asked(run_id, snapshot)
+                await undisturbed(self._note_end, run_id, snapshot.values)
             return None
 
     async def _migrated(
@@ -303,6 +305,13 @@ class Driver:
             if isinstance(saver, Fenceable):
                 saver = await undisturbed(saver.fenced, fence, self.ledger.database)  # it looks where the files are
             yield saver
+
+
+def _check_asked(run_id: str, snapshot: StateSnapshot) -> None:
+    """OwnInterrupt if something in an agent asked the thread by itself: no decision in the ledger can answer that."""
+    for asked in snapshot.interrupts:
+        if not (isinstance(asked.value, dict) and "run_id" in asked.value):
+            raise OwnInterrupt(run_id, asked.value)
 
 
 @asynccontextmanager

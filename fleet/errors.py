@@ -76,6 +76,18 @@ class RunElsewhere(RunError):
         )
 
 
+class OwnInterrupt(RunError):
+    """Something in an agent called LangGraph's interrupt() itself, which a Run has no answer for."""
+
+    def __init__(self, run_id: str, value: object) -> None:
+        self.run_id, self.value = run_id, value
+        super().__init__(
+            f"Run {run_id!r}: an agent, or a tool in its loop, called interrupt({value!r:.200}) itself, which no "
+            "approval answers. Ask with signoff.tools.ask_person, or use the team as a graph: "
+            "team.compile(checkpointer=…), which goes on with Command(resume=…)."
+        )
+
+
 class ChildRun(RunError):
     """The run is the work of an agent in another one, and goes on with that."""
 

@@ -57,6 +57,7 @@ class CompileOptions(TypedDict, total=False):
     interrupt_before: All | list[str] | None
     interrupt_after: All | list[str] | None
     debug: bool
+    name: str | None
 
 
 _OWN_NODES = {"intake", "supervisor", "gate", "act", "finish"}
@@ -273,7 +274,8 @@ class Team:
 
     def compile(self, **options: Unpack[CompileOptions]) -> TeamGraph:
         """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
-        return self.graph().compile(name=self.name, **options)
+        options.setdefault("name", self.name)
+        return self.graph().compile(**options)
 
     @property
     def _ledger(self) -> Callable[[], Ledger]:

@@ -43,6 +43,7 @@ SignoffError
 │   ├── McpLost              nobody knows what came of a call of an MCP server
 │   └── SandboxMissing       nothing here can run code safely
 ├── TeamError                a team, agent or policy is put together wrongly
+│   ├── CommandReturned      a tool in an agent's loop returned a Command
 │   ├── UnknownTeam          no ready-made team has this name
 │   ├── NotImportable        a team of somebody's own is not where its name says
 │   ├── NotTrusted           a database names a module that is not imported on its word alone
@@ -100,6 +101,7 @@ SignoffError
     ├── NotAllDecided        several questions were answered at once, and not each answer counted
     ├── NoArtifact           the run has no artifact of this name
     ├── RunElsewhere         its checkpoints are kept by another program
+    ├── OwnInterrupt         something in an agent called interrupt() itself
     ├── RunEnded             it has ended: there is nothing to cancel
     ├── ChildRun             it is the work of an agent in another run, and goes on with that
     ├── CannotExport         it cannot be made a test of

@@ -7,6 +7,18 @@ from collections.abc import Sequence
 from signoff.error_base import SignoffError, TeamError
 
 
+class CommandReturned(TeamError):
+    """A tool in an agent's loop returned a Command, which only LangGraph's ToolNode heeds."""
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+        super().__init__(
+            f"Tool {tool!r} returned a Command, which nothing heeds here: its update and its goto would be lost. Let "
+            "it return what the model is to be told. What others need is the agent's artifact, and who works next "
+            "follows from needs and gives."
+        )
+
+
 class SourcesError(SignoffError):
     """The documents cannot be used."""
 

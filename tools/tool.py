@@ -8,12 +8,14 @@ from functools import partial
 from typing import Annotated, Any, Final, TypedDict, Unpack, get_args, get_type_hints, overload
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
+from langchain_core.runnables.config import ensure_config
+from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool
 from pydantic import BaseModel, ConfigDict, create_model
 
 from signoff.concurrency import run
 from signoff.error_base import TeamError
 from signoff.tools.action import NOTHING, Action, LoopRisk, Risk, ToolLimits as ToolLimits, Touches as Touches
+from signoff.tools.mcp.schema import arguments_of, check_schema
 
 LOOP_RISKS: Final = get_args(LoopRisk)
 ACTION_RISKS: Final = get_args(Risk)
@@ -145,6 +147,7 @@ def tool(
         if risk in ACTION_RISKS and steady:
             raise TeamError(f"Tool {label!r}: 'steady' is for tools of the loop, and its risk is {risk!r}.")
         base = _structured(given, label, description, arguments)
+        _check_injected(base, in_loop=risk in LOOP_RISKS)
         if risk in LOOP_RISKS:
             own = {field: getattr(base, field) for field in StructuredTool.model_fields if field != "callbacks"}
             own["handle_validation_error"] = own["handle_validation_error"] or partial(_explain, label)
@@ -210,8 +213,29 @@ def _check_signature(function: Function, name: str, *, described: bool) -> None:
             raise TeamError(f"Tool {name!r}: the parameter {parameter.name!r} has no type. Annotate it.")
 
 
+def _check_injected(base: StructuredTool, *, in_loop: bool) -> None:
+    """TeamError for a parameter that only LangGraph's ToolNode fills in: the model would be asked for it in vain."""
+    schema: Any = base.args_schema
+    asked: Any = base.tool_call_schema
+    if isinstance(schema, dict):
+        return
+    given = InjectedToolCallId if in_loop else _Key
+    for name, field in schema.model_fields.items():
+        marks = [mark if isinstance(mark, type) else type(mark) for mark in field.metadata]
+        if name not in asked.model_fields and not any(issubclass(mark, given) for mark in marks):
+            raise TeamError(
+                f"Tool {base.name!r}: {name!r} is filled in by LangGraph's ToolNode, which does not call it here. "
+                "Leave it out: in the function langgraph.runtime.get_runtime() has the context and the store, and "
+                "langgraph.config.get_config() the thread. What it needs of the state, let it take as an argument."
+            )
+
+
 def _arguments_of(base: StructuredTool) -> type[BaseModel]:
     """The arguments of an action: those of the function without what is injected, and no others."""
+    if isinstance(base.args_schema, dict):  # as tools of MCP servers have it
+        if problem := check_schema(base.args_schema):
+            raise TeamError(f"Action {base.name!r}: its arguments' schema cannot be used: {problem}. Give arguments=.")
+        return arguments_of(base.name, base.args_schema)
     schema = base.tool_call_schema
     found: type[Any] | None = schema if isinstance(schema, type) else None
     if found is None or not issubclass(found, BaseModel):
@@ -227,12 +251,15 @@ def _caller(base: StructuredTool) -> Callable[[BaseModel, str], Mapping[str, Any
         raise TeamError(f"Tool {base.name!r} has nothing to call. Give it a function.")
     hints = get_type_hints(function, include_extras=True)
     keys = [name for name, hint in hints.items() if any(isinstance(one, _Key) for one in get_args(hint)[1:])]
+    configs = [name for name, hint in hints.items() if hint is RunnableConfig]
 
     def call(arguments: BaseModel, key: str) -> Mapping[str, Any]:
-        values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
-        result = function(**values, **dict.fromkeys(keys, key))
+        values = dict(arguments)
+        result = function(**values, **dict.fromkeys(keys, key), **{name: ensure_config() for name in configs})
         if inspect.isawaitable(result):
             result = run(_wait_for(result), alone=True)
+        if base.response_format == "content_and_artifact":
+            result, _ = result  # as a model is told
         if isinstance(result, BaseModel):
             result = result.model_dump(mode="json")
         return result if isinstance(result, Mapping) else {} if result is None else {"result": result}

@@ -146,7 +146,9 @@ _local: dict[int, weakref.ref[Any]] = {}
 
 
 def lacks_tools(model: BaseChatModel) -> bool:
-    """Whether it was found out that this model does not call tools."""
+    """Whether this model does not call tools: its class cannot be given any, or it was found out."""
+    if any(type(one).bind_tools is BaseChatModel.bind_tools for one in getattr(model, "chain", (model,))):
+        return True
     kept = _local.get(id(model))
     return (kept is not None and kept() is model) or (bool(_served) and _name(model) in _served)
 

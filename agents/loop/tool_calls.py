@@ -13,6 +13,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, merge_configs
 from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
 from pydantic import ValidationError
 
 from signoff.agents.agent import Outcome, OutcomeStatus, StepHeld
@@ -30,7 +31,7 @@ from signoff.checkpoints.errors import BudgetExhausted, StoreError
 from signoff.concurrency import in_thread
 from signoff.error_base import SettingsError, TeamError
 from signoff.tools import LOOP_RISKS, Action, Tool
-from signoff.tools.errors import SourcesError
+from signoff.tools.errors import CommandReturned, SourcesError
 from signoff.wording import make_visible
 
 _LONGEST_ERROR = 600
@@ -41,7 +42,7 @@ _MOST_CALLS = 32
 
 NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, RecordingError)
 """Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
-_ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, *NOT_THE_STEPS)
+_ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, CommandReturned, *NOT_THE_STEPS)
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:
         if not limit.expired():
             raise
         return f"{tool.name} gave nothing within {tool.limits.seconds:g} seconds and was left. Ask for less, or go on."
+    if isinstance(answer, Command):
+        raise CommandReturned(tool.name)
     return answer.content if isinstance(answer, ToolMessage) else str(answer)
 
 

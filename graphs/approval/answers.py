@@ -32,6 +32,8 @@ _MEANS: dict[str, Literal["approve", "edit", "reject", "respond"]] = {
     "response": "reject",  # agent-inbox has no other way to reject with a reason
 }
 
+_SUCH = 'Send {"type": …}, with a type that the question allows.'
+
 Named = Literal["", "arguments", "question"]
 """How exactly an answer says what it is about."""
 
@@ -228,7 +230,7 @@ def _unwrap(answer: Any, approval: Approval, interrupt_id: str, action: Action[A
             else:
                 answer, names = _keyed(answer, approval, interrupt_id), "question"
         else:
-            raise BadAnswer(f"The answer is {shown_value(answer)}, which is no decision.")
+            raise BadAnswer(f"The answer is {shown_value(answer)}, which is no decision. {_SUCH}")
     raise BadAnswer("The answer is nested too deeply.")
 
 
@@ -242,19 +244,19 @@ def parse_answer(text: str) -> Any:
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict | list):
-        raise BadAnswer(f"The answer is the text {shown_value(text)}, which is no decision.")
+        raise BadAnswer(f"The answer is the text {shown_value(text)}, which is no decision. {_SUCH}")
     return parsed
 
 
 def _keyed(answer: dict[Any, Any], approval: Approval, interrupt_id: str) -> Any:
     if len(answer) != 1:
-        raise BadAnswer("The answer has no 'type' and no 'decisions'.")
+        raise BadAnswer(f"The answer has no 'type' and no 'decisions'. {_SUCH}")
     ((key, inner),) = answer.items()
     if key in (approval.id, interrupt_id or approval.id):
         return inner
     if isinstance(key, str) and (key.startswith("a-") or _INTERRUPT_ID.fullmatch(key)):
         raise BadAnswer(f"The answer is for the question {key}, but {approval.id} is asked about.")
-    raise BadAnswer("The answer has no 'type' and no 'decisions'.")
+    raise BadAnswer(f"The answer has no 'type' and no 'decisions'. {_SUCH}")
 
 
 def _check_identity(answer: dict[Any, Any], approval: Approval) -> Named:

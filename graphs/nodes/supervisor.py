@@ -16,7 +16,7 @@ from langgraph.config import get_stream_writer
 from langgraph.types import Command
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from signoff.agents import NO_USAGE, Agent, Usage, add_usage, call_usage, paying
+from signoff.agents import NO_USAGE, Agent, Usage, add_usage, call_usage, check_model, paying
 from signoff.agents.errors import ModelRefused, RecordingError, UnknownPrice
 from signoff.agents.models import Tiers, tiers_of
 from signoff.checkpoints import digest
@@ -56,6 +56,9 @@ class Supervisor:
     """Agent turns before a person is asked; None: `SIGNOFF_MAX_TURNS`."""
     max_rounds: int | None = None
     """Rejections of one artifact before a person is asked; None: `SIGNOFF_MAX_ROUNDS`."""
+
+    def __post_init__(self) -> None:
+        check_model(self.model, "Supervisor")
 
 
 def build_supervisor(

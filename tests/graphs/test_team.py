@@ -40,6 +40,11 @@ def test_the_graph_is_uncompiled_and_has_the_nodes_of_every_team(tmp_path: Path)
     assert set(graph.nodes) == {"intake", "supervisor", "scout", "teller", "gate", "act", "finish"}
 
 
+def test_a_compiled_team_is_called_as_the_team_unless_it_is_given_another_name(tmp_path: Path) -> None:
+    assert team(tmp_path).compile().name == "team"
+    assert team(tmp_path).compile(name="desk").name == "desk"
+
+
 def test_a_team_runs_without_a_checkpointer_while_nothing_needs_a_person(tmp_path: Path) -> None:
     result = team(tmp_path).compile().invoke({"goal": "sea"})
     assert result["artifacts"]["Story"]["value"] == {"text": "sea"}

@@ -224,10 +224,14 @@ def test_what_is_for_actions_only_is_refused_for_a_tool_of_the_loop() -> None:
         tool(risk="read", reconcile=lambda args, key: None)(no_docstring)  # type: ignore[call-overload]  # what is tested
 
 
-def test_json_schema_alone_makes_no_action() -> None:
-    wild = StructuredTool(name="wild", description="Wild.", args_schema={"type": "object"}, func=lambda: None)
-    with pytest.raises(TeamError, match="no pydantic model of its arguments"):
-        tool(risk="external")(wild)
+def test_an_action_of_json_schema_is_held_to_it_and_one_that_cannot_be_used_is_refused() -> None:
+    fields = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+    action = tool(risk="external")(StructuredTool(name="wild", description="Wild.", args_schema=fields, func=print))
+    assert action.propose({"word": "sea"}).args == {"word": "sea"}
+    with pytest.raises(ValidationError, match="word: 7 is not of type 'string'"):
+        action.propose({"word": 7})
+    with pytest.raises(TeamError, match="its arguments' schema cannot be used"):
+        tool(risk="external")(StructuredTool(name="wild", description="Wild.", args_schema={"type": 7}, func=print))
 
 
 def test_wrong_arguments_are_answered_in_words() -> None:
