@@ -100,14 +100,17 @@ HOME: Final = ".signoff"
 
 def was_made(database: Path) -> bool:
     """Whether this SQLite file is there, or something that tells that it was: its mark, or what SQLite keeps beside."""
-    return any(database.parent.glob(f"*{database.name}*"))
+    with suppress(OSError):
+        return any(database.name in name for name in os.listdir(database.parent))
+    return False
 
 
 def find_home() -> Path:
     """The `.signoff` of this folder, else of the nearest folder above that has a database in it, as git finds `.git`.
 
     It looks no further than this file system goes. If there is none, this folder's, which the first run makes. Settings
-    are read in event loops as well, so where this folder is, is asked only when something is found: that may block.
+    are read in event loops as well, where LangGraph's development server refuses what may block; so where this folder
+    is, is asked only when something is found, and once.
     """
     try:
         if Path(HOME).exists():
@@ -118,10 +121,22 @@ def find_home() -> Path:
             if found.st_dev != below.st_dev or os.path.samestat(found, below):
                 return Path(HOME)
             if was_made(above / HOME / "signoff.db"):
-                return Path(os.path.abspath(above), HOME)
+                return _place_of(above, found) / HOME
             above, below = above / "..", found
     except OSError:  # a folder that is gone, or may not be looked into
         return Path(HOME)
+
+
+_places: dict[tuple[int, int], Path] = {}
+
+
+def _place_of(folder: Path, found: os.stat_result) -> Path:
+    """Where this folder is, absolutely; known from before, if it is still there."""
+    key = (found.st_dev, found.st_ino)
+    known = _places.get(key)
+    if known is None or not (known.exists() and os.path.samestat(known.stat(), found)):
+        known = _places[key] = Path(os.path.abspath(folder))
+    return known
 
 
 _ENV_FILE: Final = Path(".env")

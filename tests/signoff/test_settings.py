@@ -182,6 +182,23 @@ def test_a_project_above_is_found_until_a_folder_has_one_of_its_own(
     assert load_settings().home == Path(".signoff")
 
 
+def test_a_project_above_is_found_again_by_nothing_that_langgraphs_development_server_refuses(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = home / "project" / "agents"
+    below.mkdir(parents=True)
+    (home / "project" / ".signoff").mkdir()
+    (home / "project" / ".signoff" / "signoff.db").touch()
+    monkeypatch.chdir(below)
+    load_settings()  # as the first node does, in a thread
+    with monkeypatch.context() as at_the_loop:
+        for refused in ("getcwd", "scandir"):
+            at_the_loop.delattr(os, refused)
+        assert load_settings().home == home / "project" / ".signoff"
+    (home / "project").rename(home / "moved")
+    assert load_settings().home == home / "moved" / ".signoff"
+
+
 def test_a_named_home_or_a_lost_database_above_is_not_passed_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below = home / "a"
     below.mkdir()
