@@ -236,6 +236,18 @@ def check_model(model: Any, whose: str) -> None:
         )
 
 
+def _check_kinds(agent: Agent[Any]) -> None:
+    """TeamError if its model, function or artifact is something else."""
+    check_model(agent.model, f"Agent {agent.role!r}")
+    if not (isinstance(agent.gives, type) and issubclass(agent.gives, Artifact)):
+        raise TeamError(f"Agent {agent.role!r} gives {agent.gives!r}. Let it be a subclass of signoff.Artifact.")
+    if agent.function is not None and not callable(agent.function):
+        raise TeamError(
+            f"Agent {agent.role!r}: its function is a {type(agent.function).__name__}. Give a function that takes the "
+            "task, invokes that, and makes the artifact of what comes out."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agent(Generic[A]):
     """One role of a team. With a `model` its body is a model in a tool loop, without one its `function`."""
@@ -288,7 +300,7 @@ class Agent(Generic[A]):
             )
         if not self.has_function and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
-        check_model(self.model, f"Agent {self.role!r}")
+        _check_kinds(self)
         if unknown := set(self.shows or ()) - {*self.needs, self.gives}:
             raise TeamError(
                 f"Agent {self.role!r} shows its model {min(kind.__name__ for kind in unknown)}, not among its needs."

@@ -91,6 +91,11 @@ class Team:
     """Where decisions are kept; None: the database in the settings, opened by the first node that needs it."""
 
     def __post_init__(self) -> None:
+        if others := [one for one in self.agents if not isinstance(one, Agent)]:
+            raise TeamError(
+                f"Among the agents of team {self.name!r} is a {type(others[0]).__name__}. Let an agent do its work: "
+                "Agent(role=…, gives=…, function=…), where the function takes the task, and invokes it."
+            )
         order_agents(self.agents)
         for agent in self.agents:
             if agent.role in _OWN_NODES:

@@ -189,3 +189,14 @@ def test_a_run_says_that_an_agent_asks_by_itself_and_a_graph_answers_it() -> Non
     graph.invoke({"goal": "sea"}, where)
     resumed: Any = Command(resume="North")
     assert graph.invoke(resumed, where)["artifacts"]["Story"]["value"] == {"text": "North"}
+
+
+def test_a_graph_is_no_agent_and_no_function_of_one_and_a_dict_is_no_artifact() -> None:
+    graph: Any = Team(name="inner", agents=[teller()]).compile()
+    with pytest.raises(TeamError, match=r"is a CompiledStateGraph\. Let an agent do its work"):
+        Team(agents=[graph])
+    with pytest.raises(TeamError, match=r"its function is a CompiledStateGraph\. Give a function"):
+        Agent(role="teller", gives=Story, function=graph)
+    some: Any = dict
+    with pytest.raises(TeamError, match=r"gives <class 'dict'>\. Let it be a subclass of signoff\.Artifact"):
+        Agent(role="teller", gives=some, function=graph.invoke)
