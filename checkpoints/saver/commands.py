@@ -13,10 +13,10 @@ from signoff.checkpoints.errors import LeaseLost, ThreadHeld
 from signoff.checkpoints.process_identity import is_gone
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.encoding.payload import Payloads
-from signoff.checkpoints.saver.encoding.streams import INLINE_BYTES, MARK, NewRows, Seen, Stream, store
+from signoff.checkpoints.saver.encoding.streams import INLINE_BYTES, MARK, NewRows, Seen, store
 from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.schema import row_id
-from signoff.checkpoints.saver.thread_memory import Streams, ThreadMemory, ThreadRow
+from signoff.checkpoints.saver.thread_memory import REST, VALUES, Streams, ThreadMemory, ThreadRow
 from signoff.checkpoints.saver.writer import Transaction
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class Lease:
             row.owner, row.fence = self.owner, row.fence + 1
             self.fences[name] = row.fence
         row.owner_until = transaction.now + self._seconds
-        row.is_changed = True
 
     def start_again(self, name: str) -> None:
         """Whoever reads the newest state starts from it, and may try for the lease, or take it anew."""
@@ -152,15 +151,14 @@ class PutCheckpoint(Addition):
 
     def _load(self, transaction: Transaction) -> Streams:
         """What is stored of the parent, if this process does not remember the thread."""
-        found = None
-        if self.parent_id is not None:
-            reader = ThreadReader(transaction.connection, self.target.thread, self.target.codec, self.target.payloads)
-            found = reader.streams(self.ns, self.parent_id)
-        return found or Streams()
+        if self.parent_id is None:
+            return {}
+        reader = ThreadReader(transaction.connection, self.target.thread, self.target.codec, self.target.payloads)
+        return reader.streams(self.ns, self.parent_id)
 
     def _store(self, before: Streams, rows: NewRows, seen: Seen) -> tuple[bytes, Streams]:
         """What stands for the checkpoint in its row, and what is to be remembered of it."""
-        now = Streams()
+        now: Streams = {}
         least = INLINE_BYTES if len(self.values) <= _MANY else _INLINE_OF_MANY
         entries: dict[str, object] = {}
         for name, parts in self.values.items():
@@ -168,19 +166,14 @@ class PutCheckpoint(Addition):
             if (len(body) if body is not None else sum(map(len, parts))) <= least:
                 entries[name] = body if body is not None else b"".join(parts)
             else:
-                stream = now.channels[name] = store(parts, before.channels.get(name), rows, seen)
+                stream = now[name] = store(parts, before.get(name), rows, seen)
                 entries[name] = stream.head
-        values, now.small = _packed(ormsgpack.packb((entries, self.plain)), before.small, rows)
-        rest, now.rest = _packed(self.rest, before.rest, rows)
-        return ormsgpack.packb((values, rest)), now
-
-
-def _packed(body: bytes, before: Stream | None, rows: NewRows) -> tuple[object, Stream | None]:
-    """What stands for these bytes in a checkpoint's row, and what is to be remembered of them."""
-    if len(body) <= _INLINE_IN_HEAD:
-        return body, None
-    stream = store([body], before, rows, None)
-    return stream.head, stream
+        heads: list[object] = []
+        for part, body in ((VALUES, ormsgpack.packb((entries, self.plain))), (REST, self.rest)):
+            if len(body) > _INLINE_IN_HEAD:
+                now[part] = store([body], before.get(part), rows, None)
+            heads.append(now[part].head if part in now else body)
+        return ormsgpack.packb(heads), now
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,9 +16,10 @@ from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, Pend
 from signoff.checkpoints.db.sqlite import is_there, reading_address, unusable
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.encoding.payload import Payloads
-from signoff.checkpoints.saver.encoding.streams import MARK, REFERENCE, Buffer, Stream, load, rows_in
-from signoff.checkpoints.saver.schema import NUMBER_BITS, is_present, row_id
-from signoff.checkpoints.saver.thread_memory import Streams
+from signoff.checkpoints.saver.encoding.rebuilding import UNPACK
+from signoff.checkpoints.saver.encoding.streams import MARK, REFERENCE, Buffer, Stream, load
+from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, is_present, row_id
+from signoff.checkpoints.saver.thread_memory import REST, VALUES, Streams
 
 Head = bytes | list[Any]
 """What stands for bytes: they, or how they begin, how often references are looked up, and references to chunks."""
@@ -38,10 +39,13 @@ _NO_TASK = "00000000-0000-0000-0000-000000000000"
 _ROWS: Final = (
     f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE t.name = ? AND c.ns = ?"
 )
-_NEWEST: Final = " ORDER BY c.checkpoint_id DESC LIMIT 1"
-_NAMED: Final = " AND c.checkpoint_id = ?"
-_RANGE: Final = "SELECT id, body FROM saver_pieces WHERE id BETWEEN ? AND ?"
-_LISTED: Final = "SELECT p.id, p.body FROM json_each(?) wanted CROSS JOIN saver_pieces p ON p.id = wanted.value"
+_NEWEST: Final = f"{_ROWS} ORDER BY c.checkpoint_id DESC LIMIT 1"
+_NAMED: Final = f"{_ROWS} AND c.checkpoint_id = ?"
+_WRITES: Final = (
+    f"SELECT number, task_id, {_BODY} FROM saver_writes w WHERE thread = ? AND ns = ? AND checkpoint_id = ?"
+    " ORDER BY number"
+)
+_PIECES: Final = "SELECT p.id, p.body FROM json_each(?) wanted CROSS JOIN saver_pieces p ON p.id = wanted.value"
 _MOST_HELD: Final = 64 * 2**20
 
 
@@ -77,7 +81,7 @@ class Stored(NamedTuple):
         unpack = payloads.unpack
         checkpoint = payloads.unpack_facts(self.rest)
         checkpoint["id"] = row.checkpoint_id
-        checkpoint["channel_values"] = values = _unpack_plain(self.plain)
+        checkpoint["channel_values"] = values = ormsgpack.unpackb(self.plain, option=UNPACK)
         for name, body in self.channels.items():
             values[name] = unpack(body)
         place = {"thread_id": thread, "checkpoint_ns": row.ns}
@@ -91,99 +95,20 @@ class Stored(NamedTuple):
         )
 
 
-class Pieces:
-    """One thread's pieces, in the view of one transaction; what was read is kept for as long as the reader is."""
-
-    def __init__(self, connection: sqlite3.Connection, codec: RowCodec, name: str) -> None:
-        self.connection, self._codec, self._name = connection, codec, name
-        self._no = 0
-        self._rows: dict[int, memoryview] = {}
-        self._held = 0
-
-    def bodies(self, heads: Iterable[Head]) -> list[bytes]:
-        """The bytes that these stand for; they are asked for together, once for each level of long lists."""
-        found: list[Any] = list(heads)
-        places = [at for at, head in enumerate(found) if type(head) is list]
-        if not places:
-            return found
-        lists = self._lists([found[at] for at in places])
-        self._fetch([references for *_, references in lists])
-        for at, (*_, references) in zip(places, lists, strict=True):
-            found[at] = b"".join([found[at][0], *self._chunks(references)])
-        return found
-
-    def stream(self, head: Head) -> Stream | None:
-        """What is known of bytes that somebody else stored; None if they stand in what holds them."""
-        if isinstance(head, bytes):
-            return None
-        [lists] = self._lists([head])
-        self._fetch(lists)
-        made: Stream | None = None
-        for references in lists:
-            lead = head[0] if references is lists[-1] else b""
-            made = load(lead, self._chunks(references), references, made)
-        return made
-
-    def numbers(self, heads: Iterable[Head]) -> set[int]:
-        """The numbers of all rows that are needed for these."""
-        lists = self._lists([head for head in heads if not isinstance(head, bytes)])
-        return set().union(*[rows_in(references) for each in lists for references in each])
-
-    def _lists(self, heads: Sequence[list[Any]]) -> list[list[bytes]]:
-        """Of each head its list of references; where that is to what makes up a longer list, that one after it."""
-        found = [[references] for _, _, references in heads]
-        while deeper := [lists for lists, head in zip(found, heads, strict=True) if len(lists) <= head[1]]:
-            self._fetch([references for *_, references in deeper])
-            for lists in deeper:
-                lists.append(b"".join(self._chunks(lists[-1])))
-        return found
-
-    def _chunks(self, references: bytes) -> list[memoryview]:
-        chunks, rows, mark_of = [], self._rows, MARK.unpack_from
-        for number, mark, start, size in REFERENCE.iter_unpack(references):
-            row = rows[number]
-            chunk = row[MARK.size + start : MARK.size + start + size]
-            if len(chunk) != size or mark_of(row) != (mark,):
-                raise sqlite3.DatabaseError(f"piece {number} of thread {self._name!r} is another; restore a backup")
-            chunks.append(chunk)
-        return chunks
-
-    def _fetch(self, lists: Iterable[bytes]) -> None:
-        """Read the rows that these references are to, in one query."""
-        needed = set().union(*map(rows_in, lists))
-        wanted = needed.difference(self._rows)
-        if not wanted:
-            return
-        if self._held > _MOST_HELD:
-            self._rows, self._held, wanted = {}, 0, needed
-        base, least, most = row_id(self._no, 0), min(wanted), max(wanted)
-        if most - least < len(wanted):
-            found = self.connection.execute(_RANGE, (base + least, base + most)).fetchall()
-        else:
-            listed = str([base + number for number in sorted(wanted)])
-            found = self.connection.execute(_LISTED, (listed,)).fetchall()
-        decode, held = self._codec.decode, self._rows
-        for identity, body in found:
-            held[identity - base] = decode(body, identity - base)
-            self._held += len(body)
-        if len(found) != len(wanted):
-            missing = min(wanted.difference(held))
-            raise sqlite3.DatabaseError(f"piece {missing} of thread {self._name!r} is missing; restore a backup")
-
-
-class ThreadReader(Pieces):
-    """One thread's rows, in the view of one transaction, or of one after the other: pieces never change."""
+class ThreadReader:
+    """One thread's rows, in the view of one transaction, or of one after the other: pieces never change, and what was
+    read of them is kept for as long as the reader is."""
 
     def __init__(self, connection: sqlite3.Connection, name: str, codec: RowCodec, payloads: Payloads) -> None:
-        super().__init__(connection, codec, name)
-        self._payloads = payloads
+        self.connection, self._name, self._codec, self._payloads = connection, name, codec, payloads
+        self._no = self._held = 0
+        self._rows: dict[int, memoryview] = {}
 
     def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
         """The checkpoint with this id, or the newest of the namespace."""
-        condition, values = _NEWEST, [self._name, ns]
-        if checkpoint_id is not None:
-            condition, values = _NAMED, [*values, checkpoint_id]
-        found = self.connection.execute(_ROWS + condition, values).fetchone()
+        execute = self.connection.execute
+        which = (_NEWEST, (self._name, ns)) if checkpoint_id is None else (_NAMED, (self._name, ns, checkpoint_id))
+        found = execute(*which).fetchone()
         if found is None:
             return None
         self._no, ns, checkpoint_id, parent_id, run, head, metadata, is_written_to = found
@@ -208,16 +133,15 @@ class ThreadReader(Pieces):
     def channels(self, row: Row) -> tuple[dict[str, Head], dict[str, Any]]:
         """What stands for the values of the channels, and the values of those that are small and plain."""
         entries, plain = ormsgpack.unpackb(self.bodies([row.values])[0])
-        return entries, _unpack_plain(plain)
+        return entries, ormsgpack.unpackb(plain, option=UNPACK)
 
-    def streams(self, ns: str, checkpoint_id: str) -> Streams | None:
+    def streams(self, ns: str, checkpoint_id: str) -> Streams:
         """What is known of a checkpoint that somebody else stored, without its values."""
         row = self.find(ns, checkpoint_id)
         if row is None:
-            return None
-        channels = {name: self.stream(head) for name, head in self.channels(row)[0].items()}
-        large = {name: stream for name, stream in channels.items() if stream is not None}
-        return Streams(large, self.stream(row.values), self.stream(row.rest))
+            return {}
+        heads: list[tuple[str | int, Head]] = [(VALUES, row.values), (REST, row.rest), *self.channels(row)[0].items()]
+        return {name: self.stream(head) for name, head in heads if isinstance(head, list)}
 
     def pending_writes(self, thread: int, ns: str, checkpoint_id: str) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
@@ -275,13 +199,9 @@ class ThreadReader(Pieces):
         Where two processes did the same task and it came to something else, those of the first count and none of the
         second: a mixture would be the work of nobody, and LangGraph cannot go on from one that names a channel twice.
         """
-        query = (
-            f"SELECT number, task_id, {_BODY} FROM saver_writes w WHERE thread = ? AND ns = ? AND checkpoint_id = ?"
-            " ORDER BY number"
-        )
         found: dict[tuple[str, int], tuple[str, int, str, Head, str]] = {}
         every: list[tuple[str, str, Head]] = []
-        rows = self.connection.execute(query, (thread, ns, checkpoint_id)).fetchall()
+        rows = self.connection.execute(_WRITES, (thread, ns, checkpoint_id)).fetchall()
         for number, task_id, body in rows:
             place = place_of_writes(number, ns, checkpoint_id, task_id)
             path, *rest = ormsgpack.unpackb(self._codec.decode(body, place))
@@ -300,14 +220,60 @@ class ThreadReader(Pieces):
         counting = sorted(found.values(), key=lambda write: writes_sort_key(write[4], write[0], write[1]))
         return [(task, channel, head) for task, _, channel, head, _ in counting]
 
+    def bodies(self, heads: Sequence[Head]) -> Sequence[bytes]:
+        """The bytes that these stand for; they are asked for together."""
+        if list not in map(type, heads):
+            return cast(Sequence[bytes], heads)
+        chunks = iter(self._chunks([self._lists(head)[-1] for head in heads if type(head) is list]))
+        return [b"".join([head[0], *next(chunks)]) if type(head) is list else cast(bytes, head) for head in heads]
+
+    def stream(self, head: list[Any]) -> Stream:
+        """What is known of bytes that somebody else stored."""
+        made: Stream | None = None
+        lists = self._lists(head)
+        for references, chunks in zip(lists, self._chunks(lists), strict=True):
+            made = load(head[0] if references is lists[-1] else b"", chunks, references, made)
+        assert made is not None
+        return made
+
+    def numbers(self, heads: Iterable[Head]) -> set[int]:
+        """The numbers of all rows that are needed for these."""
+        lists = [references for head in heads if not isinstance(head, bytes) for references in self._lists(head)]
+        return {key & MOST_NUMBER for references in lists for key, _, _ in REFERENCE.iter_unpack(references)}
+
+    def _lists(self, head: list[Any]) -> list[bytes]:
+        """Its list of references; where that is to what makes up a longer list, that one after it."""
+        lists = [head[2]]
+        for _ in range(head[1]):
+            lists.append(b"".join(self._chunks(lists[-1:])[0]))
+        return lists
+
+    def _chunks(self, lists: Sequence[bytes]) -> list[list[memoryview]]:
+        """What each of these lists refers to."""
+        found = [list(REFERENCE.iter_unpack(references)) for references in lists]
+        needed = {key for references in found for key, _, _ in references}
+        if not self._rows.keys() >= needed:
+            self._fetch(needed)
+        rows = self._rows
+        return [[rows[key][start : start + size] for key, start, size in references] for references in found]
+
+    def _fetch(self, needed: set[int]) -> None:
+        """Read those of these rows that were not yet, in one query."""
+        if self._held > _MOST_HELD:
+            self._rows, self._held = {}, 0
+        rows, base, decode, mark_of = self._rows, row_id(self._no, 0), self._codec.decode, MARK.unpack_from
+        wanted = str(sorted([base + (key & MOST_NUMBER) for key in needed.difference(rows)]))
+        for identity, body in self.connection.execute(_PIECES, (wanted,)):
+            row = decode(body, identity - base)
+            rows[mark_of(row)[0] << NUMBER_BITS | identity - base] = row[MARK.size :]
+            self._held += len(body)
+        for key in needed.difference(rows):
+            problem = f"piece {key & MOST_NUMBER} of thread {self._name!r} is missing, or is another"
+            raise sqlite3.DatabaseError(f"{problem}; restore a backup")
+
 
 ReaderOf = Callable[[sqlite3.Connection, str], ThreadReader]
 """Reads one thread in the view of this connection's transaction."""
-
-
-def _unpack_plain(packed: bytes) -> dict[str, Any]:
-    values: dict[str, Any] = ormsgpack.unpackb(packed, option=ormsgpack.OPT_NON_STR_KEYS)
-    return values
 
 
 def list_rows(

@@ -148,9 +148,7 @@ class Storage:
         if lent is not None:
             try:
                 lent.execute("BEGIN")
-                found = work(lent)
-                lent.execute("COMMIT")
-                return found
+                return work(lent)
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
@@ -278,20 +276,20 @@ class Handle:
 
     def open(self) -> Storage:
         """The storage, opened now if it is not yet."""
-        storage = self.opened
-        if storage is not None:
-            return storage
+        return self.opened or self._open()
+
+    def _open(self) -> Storage:
         with self._lock:
-            storage = self.opened
-            if storage is None:
-                storage = share(self._place(self._path.resolve(), self._busy_seconds), self._busy_seconds)
-                try:
-                    storage.admit(self._codec)
-                except BaseException:
-                    leave(storage)
-                    raise
-                self._storage, self._pid = storage, os.getpid()
-                self._leave = finalize(self, leave, storage)
+            if (storage := self.opened) is not None:  # another thread was first
+                return storage
+            storage = share(self._place(self._path.resolve(), self._busy_seconds), self._busy_seconds)
+            try:
+                storage.admit(self._codec)
+            except BaseException:
+                leave(storage)
+                raise
+            self._storage, self._pid = storage, os.getpid()
+            self._leave = finalize(self, leave, storage)
             return storage
 
     def close(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Final
 
 from signoff.checkpoints.saver.encoding.streams import Stream
@@ -17,42 +16,29 @@ _LEAST_BYTES: Final = 1500
 """About what the smallest thread takes, and the smallest namespace."""
 
 
-@dataclass(slots=True)
-class Streams:
-    """What is stored of the checkpoint of a namespace that was put last: the large channels, the small, the rest."""
-
-    channels: dict[str, Stream] = field(default_factory=dict)
-    small: Stream | None = None
-    rest: Stream | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory, about."""
-        beside = [stream for stream in (self.small, self.rest) if stream is not None]
-        return _LEAST_BYTES + sum([stream.size for stream in (*self.channels.values(), *beside)])
+VALUES, REST = 0, 1
+Streams = dict[str | int, Stream]
+"""What is large of the checkpoint of a namespace that was put last: channels by their names, VALUES and REST."""
 
 
 class ThreadRow:
-    """A thread's row, as this transaction sees it."""
+    """A thread's row, as this transaction sees it. Whoever changes it renews its token."""
 
-    __slots__ = ("before", "fence", "is_changed", "name", "next", "no", "owner", "owner_until", "token")
+    __slots__ = ("before", "fence", "name", "next", "no", "owner", "owner_until", "token")
 
     def __init__(self, name: str, no: int, next: int, token: bytes, owner: str, owner_until: float, fence: int) -> None:
         self.name, self.no, self.next, self.token, self.before = name, no, next, token, token
         self.owner, self.owner_until, self.fence = owner, owner_until, fence
-        self.is_changed = False
 
     def take_number(self) -> int:
         """The next free number of a row."""
-        number = self.next
         self.next += 1
-        self.is_changed = True
-        return number
+        return self.next - 1
 
     def renew(self) -> None:
         """Have whatever is remembered of the thread no longer hold."""
         if self.token == self.before:
-            self.token, self.is_changed = os.urandom(_TOKEN_BYTES), True
+            self.token = os.urandom(_TOKEN_BYTES)
 
 
 class ThreadMemory:
@@ -89,7 +75,8 @@ class ThreadMemories:
     def put(self, thread: str, ns: str, streams: Streams) -> None:
         """Remember what was stored last of a namespace; what was longest not in use is forgotten if it is too much."""
         memory = self._threads[thread]
-        size, before = streams.size, memory.spaces.pop(ns, None)
+        size = _LEAST_BYTES + sum([stream.size for stream in streams.values()])
+        before = memory.spaces.pop(ns, None)
         self.size += size - (before[1] if before is not None else 0)
         memory.spaces[ns] = streams, size
         self.note_seen(memory)

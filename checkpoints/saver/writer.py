@@ -80,7 +80,7 @@ class Transaction:
     def save_threads(self) -> None:
         """Write back the threads' rows that changed."""
         for row in self._rows.values():
-            if row.is_changed:
+            if row.token != row.before:
                 self.execute(
                     "UPDATE saver_threads SET next = ?, token = ?, touched_at = ?, owner = ?, owner_until = ?,"
                     " fence = ? WHERE no = ?",

@@ -94,7 +94,7 @@ def pack_model(model: Any, kind: Any) -> bytes | None:
         packed = ormsgpack.packb((kind.__module__, kind.__name__, held, "model_validate_json"), option=_PLAIN_ONLY)
     except ormsgpack.MsgpackEncodeError:
         return None
-    return _ext_header(len(packed)) + packed
+    return ormsgpack.packb(ormsgpack.Ext(MODEL, packed))
 
 
 def box_header(count: int, *, is_dict: bool) -> bytes:
@@ -103,12 +103,3 @@ def box_header(count: int, *, is_dict: bool) -> bytes:
         return bytes([(0x80 if is_dict else 0x90) | count])
     code = 0xDE if is_dict else 0xDC
     return bytes([code]) + count.to_bytes(2, "big") if count < 1 << 16 else bytes([code + 1]) + count.to_bytes(4, "big")
-
-
-def _ext_header(size: int) -> bytes:
-    """What a model of so many bytes begins with."""
-    if size < 1 << 8:
-        return bytes([0xC7, size, MODEL])
-    if size < 1 << 16:
-        return b"\xc8" + size.to_bytes(2, "big") + bytes([MODEL])
-    return b"\xc9" + size.to_bytes(4, "big") + bytes([MODEL])

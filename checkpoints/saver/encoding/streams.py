@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from array import array
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
+from operator import ne
 from struct import Struct
 from typing import Final, NamedTuple
 
 from xxhash import xxh3_128_digest
 
-REFERENCE: Final = Struct("<IIII")
-"""A chunk: the number of its row, the mark of that row, where in it the chunk begins, and how many bytes it has."""
+REFERENCE: Final = Struct("<QII")
+"""A chunk: the key of its row, where in it the chunk begins, and how many bytes it has.
+
+A key is the number of a row with the mark of that row in its upper half.
+"""
 MARK: Final = Struct("<I")
 """What a row begins with: random, so that a reference does not pass for one to another row of the same number."""
 
@@ -45,10 +47,8 @@ _seed: Final = int.from_bytes(os.urandom(8), "little")
 Buffer = bytes | memoryview
 
 
-def digest_of(body: Buffer) -> bytes:
-    """What tells these bytes from others, in this process: nobody outside can make two alike."""
-    return xxh3_128_digest(body, _seed)
-
+digest_of: Final = partial(xxh3_128_digest, seed=_seed)
+"""What tells bytes from others, in this process: nobody outside can make two alike."""
 
 Seen = dict[bytes, bytes]
 """References to chunks that a thread was seen to hold lately, wherever: a task's write is in the next checkpoint."""
@@ -71,7 +71,7 @@ class NewRows:
             if not number or room < len(chunk):
                 number, room = next(self._numbers), _ROW_BYTES
                 self._rows[number] = []
-            references.append(REFERENCE.pack(number, self._mark, _ROW_BYTES - room, len(chunk)))
+            references.append(REFERENCE.pack(self._mark << 32 | number, _ROW_BYTES - room, len(chunk)))
             self._rows[number].append(chunk)
             room = max(0, room - len(chunk))
         if not is_alone:
@@ -112,20 +112,8 @@ class Stream:
         own = _STREAM_MEMORY + len(self.digests) * _CHUNK_MEMORY
         return own if self.above is None else own + self.above.size
 
-    def lengths(self) -> Sequence[int]:
-        return _numbers_in(self.references)[3::4]
-
-
-def rows_in(references: bytes) -> Sequence[int]:
-    """The numbers of the rows that are referred to."""
-    return _numbers_in(references)[0::4]
-
-
-def _numbers_in(references: bytes) -> array[int]:
-    found = array("I", references)
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found
+    def lengths(self) -> list[int]:
+        return [length for _, _, length in REFERENCE.iter_unpack(self.references)]
 
 
 def store(parts: Sequence[bytes], before: Stream | None, rows: NewRows, seen: Seen | None, bits: int = 0) -> Stream:
@@ -136,7 +124,7 @@ def store(parts: Sequence[bytes], before: Stream | None, rows: NewRows, seen: Se
     """
     if len(parts) > 1:
         lead, bodies = parts[0], _without_large(parts[1:])
-        digests = [xxh3_128_digest(body, _seed) for body in bodies]
+        digests = [digest_of(body) for body in bodies]
         whole = digest_of(b"".join((lead, *digests)))
     else:
         whole = digest_of(parts[0])
@@ -150,7 +138,7 @@ def store(parts: Sequence[bytes], before: Stream | None, rows: NewRows, seen: Se
         view = memoryview(parts[0])
         lead = b"" if bits else bytes(view[: _header_bytes(parts[0])])
         front, back, bodies = _cut_changed(view, len(lead), before, bits or _grain(view, len(view)))
-        digests = [xxh3_128_digest(body, _seed) for body in bodies]
+        digests = [digest_of(body) for body in bodies]
     made, stored = _join(whole, lead, _Change(front, back, digests, bodies), before, rows, seen)
     if before is not None and len(parts) == 1 and not bits:
         _note(made, before, len(parts[0]), stored)
@@ -225,18 +213,9 @@ def _without_large(parts: Sequence[bytes]) -> Sequence[Buffer]:
 
 def _compare(now: list[bytes], old: list[bytes]) -> tuple[int, int]:
     """How many of the first chunks are the same, and how many of the last."""
-    most = min(len(now), len(old))
-    front, over = 0, most
-    while front < over:  # whole runs are compared, in C
-        middle = (front + over + 1) // 2
-        if now[front:middle] == old[front:middle]:
-            front = middle
-        else:
-            over = middle - 1
-    back = 0
-    while back < most - front and now[-1 - back] == old[-1 - back]:
-        back += 1
-    return front, back
+    front = [*map(ne, now, old), True].index(True)
+    back = [*map(ne, reversed(now), reversed(old)), True].index(True)
+    return front, min(back, len(now) - front, len(old) - front)
 
 
 def _cut_changed(view: memoryview, start: int, before: Stream | None, bits: int) -> tuple[int, int, list[Buffer]]:
@@ -251,11 +230,11 @@ def _cut_changed(view: memoryview, start: int, before: Stream | None, bits: int)
         return 0, 0, _cut(view, start, stop, bits)
     front = back = 0
     for digest, length in zip(old, lengths, strict=True):
-        if start + length > stop or xxh3_128_digest(view[start : start + length], _seed) != digest:
+        if start + length > stop or digest_of(view[start : start + length]) != digest:
             break
         start, front = start + length, front + 1
     for digest, length in islice(zip(reversed(old), reversed(lengths), strict=True), len(old) - front):
-        if stop - length < start or xxh3_128_digest(view[stop - length : stop], _seed) != digest:
+        if stop - length < start or digest_of(view[stop - length : stop]) != digest:
             break
         stop, back = stop - length, back + 1
     if start < stop:  # what is between goes together with small neighbours, else there would be ever smaller ones
