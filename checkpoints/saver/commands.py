@@ -162,9 +162,8 @@ class PutCheckpoint(Addition):
         least = INLINE_BYTES if len(self.values) <= _MANY else _INLINE_OF_MANY
         entries: dict[str, object] = {}
         for name, parts in self.values.items():
-            body = parts[0] if len(parts) == 1 else None
-            if (len(body) if body is not None else sum(map(len, parts))) <= least:
-                entries[name] = body if body is not None else b"".join(parts)
+            if sum(map(len, parts)) <= least:
+                entries[name] = b"".join(parts)
             else:
                 stream = now[name] = store(parts, before.get(name), rows, seen)
                 entries[name] = stream.head

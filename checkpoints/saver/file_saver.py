@@ -29,8 +29,6 @@ P = ParamSpec("P")
 FoundT = TypeVar("FoundT")
 _PAGE: Final = 32
 Page = list[CheckpointTuple]
-Places = tuple[str | None, str | None, str | None]
-"""Thread, namespace and id of the checkpoints that are meant; None is any."""
 
 
 def in_thread(
@@ -138,7 +136,7 @@ class FileSaver(BaseCheckpointSaver[Any]):
         limit: int | None,
     ) -> Iterator[Page]:
         """Some of the checkpoints that are meant and whose metadata is as wanted, then some more."""
-        named: Places = (None, None, None)
+        named: tuple[str | None, str | None, str | None] = (None, None, None)
         if config is not None:
             named = thread_of(config), config["configurable"].get("checkpoint_ns"), get_checkpoint_id(config)
         with self._view() as connection:

@@ -46,7 +46,8 @@ class PostgresOpening:
         self._stack, self._async_stack = ExitStack(), AsyncExitStack()
 
     def __enter__(self) -> BaseCheckpointSaver[Any]:
-        return self._stack.enter_context(self._opened())
+        self._server.set_up()
+        return EncryptingSaver(self._stack.enter_context(ExplainedPool(self._server)), serde=self._serde)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -54,24 +55,14 @@ class PostgresOpening:
         self._stack.close()
 
     async def __aenter__(self) -> BaseCheckpointSaver[Any]:
-        return await self._async_stack.enter_async_context(self._aopened())
+        await asyncio.to_thread(self._server.set_up)
+        pool = await self._async_stack.enter_async_context(AsyncExplainedPool(self._server))
+        return AsyncEncryptingSaver(pool, serde=self._serde, database=self._server.name)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._async_stack.aclose()
-
-    @contextmanager
-    def _opened(self) -> Iterator[EncryptingSaver]:
-        self._server.set_up()
-        with ExplainedPool(self._server) as pool:
-            yield EncryptingSaver(pool, serde=self._serde)
-
-    @asynccontextmanager
-    async def _aopened(self) -> AsyncIterator[AsyncEncryptingSaver]:
-        await asyncio.to_thread(self._server.set_up)
-        async with AsyncExplainedPool(self._server) as pool:
-            yield AsyncEncryptingSaver(pool, serde=self._serde, database=self._server.name)
 
 
 class Server:
@@ -80,20 +71,10 @@ class Server:
     def __init__(self, address: str) -> None:
         self._place = PostgresAddress(address)
         self.address, self.name = address, self._place.name
-        self.options: dict[str, Any] = {
-            **self._place.options,
-            "autocommit": True,
-            "prepare_threshold": 0,
-            "row_factory": dict_row,
-        }
-        # One connection: the saver does one thing at a time.
-        self.pool: dict[str, Any] = {
-            "conninfo": address,
-            "kwargs": self.options,
-            "min_size": 1,
-            "max_size": 1,
-            "open": False,
-        }
+        usual = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+        self.options: dict[str, Any] = self._place.options | usual
+        one = {"min_size": 1, "max_size": 1}  # the saver does one thing at a time
+        self.pool: dict[str, Any] = {"conninfo": address, "kwargs": self.options, "open": False, **one}
         """How a pool of its connections is made."""
 
     def set_up(self) -> None:

@@ -49,8 +49,7 @@ class Payloads:
         return [mark + parts[0], *parts[1:]]
 
     def pack_whole(self, value: Any) -> bytes:
-        parts = self.pack(value)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(self.pack(value))
 
     def take_plain(self, values: dict[str, Any]) -> bytes:
         """Take the small values out of a dict; their bytes, which are packed in one call with their names.

@@ -70,7 +70,7 @@ class StrictSerializer(SerializerProtocol):
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Kind and bytes of a value; UnlistedType or Unstorable if it would not come back as it is."""
         kind, parts = self.dumps_parts(obj)
-        return kind, parts[0] if len(parts) == 1 else b"".join(parts)
+        return kind, b"".join(parts)
 
     def dumps_parts(self, obj: Any) -> tuple[str, list[bytes]]:
         """Kind and bytes of a value, as `dumps_typed` has them, each model in a list as a part of its own.
