@@ -263,7 +263,7 @@ class ThreadReader:
             self._rows, self._held = {}, 0
         rows, base, decode, mark_of = self._rows, row_id(self._no, 0), self._codec.decode, MARK.unpack_from
         wanted = str(sorted([base + (key & MOST_NUMBER) for key in needed.difference(rows)]))
-        for identity, body in self.connection.execute(_PIECES, (wanted,)):
+        for identity, body in self.connection.execute(_PIECES, (wanted,)).fetchall():
             row = decode(body, identity - base)
             rows[mark_of(row)[0] << NUMBER_BITS | identity - base] = row[MARK.size :]
             self._held += len(body)
