@@ -25,7 +25,7 @@ from pathlib import Path
 from asking.bm25 import read_plainly
 from asking.corpora import Unavailable, corpora
 from asking.plants import ORDER, Found, Hidden, contradictions, orders, plant
-from asking.scoring import KEPT, OPEN, Question, Scored, Shown, figures, holds, read_questions, score
+from asking.scoring import FRESH, KEPT, OPEN, Question, Scored, Shown, figures, holds, read_questions, score
 from asking.sentences import judge, quotes
 from asking.ways import Bm25, Opened, Report, Search, cpu
 from rich.console import Console
@@ -116,7 +116,17 @@ def keep(folder: Path, results: dict[str, list[Scored]]) -> None:
 
 def find_answers(given: argparse.Namespace, documents: dict[str, Path]) -> None:
     """The passages that answer, and where they are shown."""
-    files = [OPEN, *([KEPT] if given.kept else [])]
+    ask_all(given, documents, "answers", [OPEN, *([KEPT] if given.kept else [])])
+
+
+def find_fresh_answers(given: argparse.Namespace, documents: dict[str, Path]) -> None:
+    """The same for questions about other documents, half of them in other words than these have."""
+    if not given.questions:
+        ask_all(given, documents, "answers from other documents", [FRESH])
+
+
+def ask_all(given: argparse.Namespace, documents: dict[str, Path], title: str, files: Sequence[Path]) -> None:
+    """Ask each way the questions of these files, and print what came of it."""
     questions = [question for file in files for question in read_questions(given.questions or file)]
     ways = {**WAYS, **(BY_MEANING if given.embeddings else {})}
     results: dict[str, list[Scored]] = {name: [] for name in ways}
@@ -135,7 +145,7 @@ def find_answers(given: argparse.Namespace, documents: dict[str, Path]) -> None:
     }
     count = len(next(iter(results.values())))
     if count:
-        print_table(f"signoff {version('signoff')}: answers, {count} questions", columns, given.markdown)
+        print_table(f"signoff {version('signoff')}: {title}, {count} questions", columns, given.markdown)
     if given.misses:
         print_misses(results)
     if given.keep:
@@ -215,6 +225,7 @@ def prove_sentences(given: argparse.Namespace, documents: dict[str, Path]) -> No
 
 PARTS: dict[str, Callable[[argparse.Namespace, dict[str, Path]], None]] = {
     "answers": find_answers,
+    "fresh": find_fresh_answers,
     "plants": find_plants,
     "sentences": prove_sentences,
 }

@@ -16,14 +16,14 @@ from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.tools.documents.blocks import Document
 from signoff.tools.search.folder import Skipped
 from signoff.tools.search.passage import Passage
-from signoff.tools.search.ranking import ORDER, SEARCH_TABLE, phrase, spaced
+from signoff.tools.search.ranking import SEARCH_TABLE, phrase, spaced
 from signoff.tools.storage.atomic import explain
 from signoff.tools.storage.own_database import OwnDatabase, write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-VERSION = 8
+VERSION = 9
 """Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
 
 _APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
@@ -234,4 +234,3 @@ def _create_tables(db: Database) -> None:
     db.table("passages").create_index(["document", "ordinal"])
     db.table("skipped").create({"path": str, "reason": str, "sha256": str}, pk="path")
     db.execute(SEARCH_TABLE.format("passages_fts"))
-    db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [ORDER])

@@ -31,11 +31,6 @@ SEARCH_TABLE: Final = (
     "create virtual table {} using fts5"
     "(text, heading, title, path, content='', tokenize='porter unicode61 remove_diacritics 2')"
 )
-ORDER: Final = "bm25(1.0, 1.0, 0.5, 0.5)"
-"""What a word weighs in text, heading, title and path. Title and path say one thing: the name of the document. What
-weighs more than the text puts passages first that stand under the right heading and say something else.
-"""
-_OF_TEXTS: Final = ORDER.replace("(", "(texts, ")
 
 _UNSPACED: Final = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 """Characters of scripts without spaces between words."""
@@ -52,8 +47,6 @@ _MOST_WORDS: Final = 64
 """Words that are looked for; more make a search slow and no better."""
 _LONGEST: Final = 20_000
 """Characters of a question that are read."""
-_LIKELY: Final = 0.7
-"""What another word for one of the question's counts of it, as it may mean something else."""
 
 
 def words_of(question: str) -> tuple[str, ...]:
@@ -123,11 +116,10 @@ def weigh(counts: Mapping[str, int], total: int) -> dict[str, float]:
     return {word: math.log(1 + max(total, 1) / max(count, 1)) for word, count in counts.items()}
 
 
-def share(held: Collection[str], weights: Mapping[str, float], likely: Collection[str] = ()) -> float:
-    """How much of the words is held, by weight, from 0 to 1; of those that are likely held a part."""
+def share(held: Collection[str], weights: Mapping[str, float]) -> float:
+    """How much of the words is held, by weight, from 0 to 1."""
     whole = sum(weights.values())
-    counted = sum(weights[word] * (1 if word in held else _LIKELY) for word in {*held, *likely})
-    return counted / whole if whole else 0.0
+    return sum(weights[word] for word in held) / whole if whole else 0.0
 
 
 def order(texts: Sequence[tuple[str, ...]], question: str) -> list[int]:
@@ -139,9 +131,7 @@ def order(texts: Sequence[tuple[str, ...]], question: str) -> list[int]:
     if not words:
         return []
     with _indexed(texts) as index:
-        found = index.execute(
-            f"select rowid from texts where texts match ? order by {_OF_TEXTS}, rowid", [any_of(words)]
-        )
+        found = index.execute("select rowid from texts where texts match ? order by rank, rowid", [any_of(words)])
         return [int(at) for (at,) in found]
 
 
