@@ -19,7 +19,7 @@ from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import StoreError, UnknownApproval, UnknownRun
 from signoff.checkpoints.ledger import Ledger, Person
 from signoff.desk.errors import NotThere, PageError, SignInNeeded, SignInRefused, TooFast, UnknownKey
-from signoff.desk.web.context import PageContext, Visit, deed, read_form
+from signoff.desk.web.context import PageContext, Visit, address_of, deed, read_form
 from signoff.desk.web.files import send_asset
 from signoff.desk.web.guarding import App, Guarded, addresses
 from signoff.desk.web.identity import Identity
@@ -155,6 +155,7 @@ async def take_key(request: Request) -> Response:
     """Sign in with a token."""
     context: PageContext = request.app.state.page
     form = await read_form(request)
+    request.state.destination = _own_path(form.get("to", ""))
     return await run_in_threadpool(
         _begin, context, request, lambda: context.identity.known_by(form.get("token", "").strip())
     )
@@ -165,7 +166,7 @@ def _begin(context: PageContext, request: Request, known: Callable[[], Person | 
     person = known()
     if person is None:
         raise UnknownKey
-    response = context.to(request, "/")
+    response = context.to(request, getattr(request.state, "destination", "/"))
     context.identity.begin(person, response)
     return response
 
@@ -174,7 +175,27 @@ def _ask_in(context: PageContext, request: Request, status: int, problem: str) -
     """The screen on which people sign in."""
     identity = context.identity
     host = identity.provider.host if identity.provider else ""
-    return context.render(request, "sign_in.html", status, problem=problem, owner=identity.owner, provider=host)
+    values = {"problem": problem, "owner": identity.owner, "provider": host, "to": _destination(request)}
+    return context.render(request, "sign_in.html", status, **values)
+
+
+def _destination(request: Request) -> str:
+    """Where whoever signs in now wanted to go: of a form, or of a part that is fetched, the screen that it stands in."""
+    if known := getattr(request.state, "destination", ""):
+        return str(known)
+    prefix, here = request.scope.get("root_path", ""), request.url
+    if here.path == f"{prefix}/sign-in":
+        return _own_path(request.query_params.get("to", ""))
+    found = urlsplit(str(here))
+    if request.method == "POST" or "hx-request" in request.headers:
+        found = urlsplit(request.headers.get("referer", ""))
+    return _own_path(found.path.removeprefix(prefix) + (f"?{found.query}" if found.query else ""))
+
+
+def _own_path(said: str) -> str:
+    """A path of this page and no other's; the inbox for anything else."""
+    is_own = said[:1] == "/" and said[1:2] not in ("/", "\\") and said.isprintable() and len(said) < 2000
+    return "/" if not is_own or said.startswith("/sign-in") else said
 
 
 @deed
@@ -192,7 +213,9 @@ async def refuse(request: Request, error: Exception) -> Response:
         problem = "" if isinstance(error, SignInNeeded) else str(error)
         response = await run_in_threadpool(_ask_in, context, request, error.status, problem)
         if "hx-request" in request.headers:
-            response.headers["hx-redirect"] = f"{request.scope.get('root_path', '')}/sign-in"
+            to = _destination(request)
+            address = address_of("/sign-in", to="" if to == "/" else to)
+            response.headers["hx-redirect"] = f"{request.scope.get('root_path', '')}{address}"
         return response
     status = _status_of(error)
     return await _tell(request, status, str(error), "" if status < 500 else _noted(error))

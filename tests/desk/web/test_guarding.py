@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from desk_pages import HOST, ORIGIN
+from desk_pages import HOST, ORIGIN, forms_in
 
 from signoff.checkpoints.ledger import Person
 from signoff.desk.web.guarding import Pace
@@ -36,6 +36,32 @@ def test_nobody_sees_anything_without_signing_in(desk: Any, path: str) -> None:
     assert found.status_code == 401
     assert "Sign in" in found.text
     assert stranger.get(path, **{"hx-request": "true"}).headers.get("hx-redirect", "/sign-in") == "/sign-in"
+
+
+def test_signing_in_leads_to_where_one_wanted_to_go_and_to_no_other_page(desk: Any) -> None:
+    stranger = desk.visit("ann")
+    stranger.client.cookies.clear()
+    token = desk.ledger.people.give_key(Person("ann"), "token", days=1, by="root")
+    wanted = "/approvals/a-123456?done=a-1&b=2"
+
+    def led(first: Any) -> str:
+        """By the form of this screen, where the first token is mistyped."""
+        fields = next(forms_in(first.text))
+        again = next(forms_in(stranger.post("/sign-in", **{**fields, "token": "x"}).text))
+        entered = stranger.post("/sign-in", **{**again, "token": token})
+        assert entered.status_code == 303
+        stranger.client.cookies.clear()
+        return str(entered.headers["location"])
+
+    assert led(stranger.get(wanted)) == wanted
+    at_a_form = {"origin": ORIGIN, "referer": f"{ORIGIN}/approvals/a-123456"}
+    assert led(stranger.client.post("/approvals/a-123456/snooze", headers=at_a_form)) == "/approvals/a-123456"
+    part = stranger.get("/runs/r-1/quotes/2", **{"hx-request": "true", "referer": f"{ORIGIN}/runs/r-1?rows=5"})
+    assert led(stranger.get(part.headers["hx-redirect"])) == "/runs/r-1?rows=5"
+    for strange in ("//evil.test", "/\\evil.test", "/a\tb"):
+        entered = stranger.post("/sign-in", token=token, to=strange)
+        assert entered.headers["location"] == "/", strange
+        stranger.client.cookies.clear()
 
 
 def test_a_token_that_nobody_has_lets_nobody_in_and_only_some_tries_are_taken(desk: Any) -> None:

@@ -341,6 +341,19 @@ def test_a_citation_opens_in_place_by_key_and_by_touch_and_stays_open_until_it_i
     assert ann.evaluate("document.activeElement.textContent") == "[7]"
 
 
+def test_an_error_of_one_long_word_does_not_make_the_page_wider(seats: Seats) -> None:
+    with Path("office.py").open("a") as office:
+        office.write(
+            "\n\ndef broken(task: Task) -> Post:\n    raise ValueError('x' * 300)\n\n\n"
+            "bad = Team(name='bad', agents=[Agent(role='clerk', gives=Post, function=broken)], policy=Policy({}))\n"
+        )
+    run = seats.desk.run("x", "bad")
+    ann = seats.take("ann")
+    ann.goto(f"{seats.base}/runs/{run.id}")
+    ann.get_by_text("ValueError: xxx").first.wait_for()
+    assert ann.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_run_is_forked_and_stopped_on_the_page(seats: Seats) -> None:
     run, _ = seats.desk.asked("write bob")
     ann = seats.take("ann")
