@@ -11,7 +11,15 @@ from typing import Final
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.claims import is_put_otherwise
-from signoff.agents.extractive.question import asks_for_number, has_number, parts_of, sides_of
+from signoff.agents.extractive.question import (
+    asks_about_changes,
+    asks_for_number,
+    has_number,
+    is_log,
+    names_in,
+    parts_of,
+    sides_of,
+)
 from signoff.agents.extractive.sentences import split
 from signoff.tools.search import Library, Passage, may_answer, other_words, words_in, words_of
 from signoff.wording import counted
@@ -25,10 +33,14 @@ _CLEAR: Final = 0.6
 """Share of the question that the best passage has where what is far behind it is left out: of less, all are guesses."""
 _BEHIND, _EACH = 0.65, 0.03
 """Share of the best rank below which a passage is far behind, and what each that is shown adds to it."""
-_OF_NO_NUMBER: Final = 0.3
-"""Rank that a passage without a number loses where one is asked for."""
+_OF_A_LOG, _OF_NO_NUMBER = 0.3, 0.3
+"""Ranks that release notes lose, which have every word there is and seldom explain one; and what has no number where
+one is asked for.
+"""
 _REPEATED: Final = 0.8
 """Share of a passage's words that stand in one shown already, from which it says nothing new."""
+_NAMED: Final = 5
+"""Letters by which a name is known that is written in two ways: Postgres and PostgreSQL."""
 _POINTING_BACK: Final = re.compile(
     r"(?:- |\* )?(?:this|these|those|both|otherwise|however|but|instead|in (?:this|that) case|if so|if not)\b",
     re.IGNORECASE,
@@ -46,13 +58,13 @@ def gather(task: Task, sources: Library) -> Evidence:
     found = _ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal)
     several = parts if len(parts) > 1 else ()
     shown = _distinct(found if several or sides else _near_the_best(found), SHOWN)
-    sure = _is_sure(task.goal, found[:NEAREST])
+    sure = _is_sure(task.goal, found[:NEAREST], sources)
     sure = sure or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
         if _answers(asked, shown, sources):
             continue
-        more = [one for one in _ranked(sources.search(asked, limit=NEAREST), asked) if _is_sure(asked, [one])]
+        more = [one for one in _ranked(sources.search(asked, limit=NEAREST), asked) if _is_sure(asked, [one], sources)]
         if more:
             shown = _distinct([*shown, more[0]], len(shown) + 1)
         else:
@@ -75,17 +87,24 @@ def gather(task: Task, sources: Library) -> Evidence:
         missing=tuple(
             word
             for word, count in counts.items()
-            if not (count or any(word in named for named in said)) and sources.documents
+            if not (count or any(word in named for named in said) or asks_about_changes(word)) and sources.documents
         ),
         unmet=tuple(unmet),
     )
 
 
 def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
-    """The passages; if the goal asks for a number, what has none further down."""
-    if not asks_for_number(goal):
-        return list(found)
-    ranked = [one if has_number(one.text) else replace(one, rank=one.rank - _OF_NO_NUMBER) for one in found]
+    """The passages with those of release notes further down unless they are asked for, and what lacks a number."""
+    is_told, is_number = asks_about_changes(goal), asks_for_number(goal)
+    ranked = [
+        replace(
+            one,
+            rank=one.rank
+            - _OF_A_LOG * (not is_told and is_log(one.source, one.title, one.heading))
+            - _OF_NO_NUMBER * (is_number and not has_number(one.text)),
+        )
+        for one in found
+    ]
     return sorted(ranked, key=lambda one: -one.rank)
 
 
@@ -97,15 +116,18 @@ def _near_the_best(found: Sequence[Passage]) -> list[Passage]:
     return [one for at, one in enumerate(found) if at < NEAREST or one.rank >= (_BEHIND + _EACH * at) * best]
 
 
-def _is_sure(asked: str, passages: Sequence[Passage]) -> bool:
-    """Whether one of the passages has enough of what is asked, and a number if one is asked for."""
-    return may_answer([one for one in passages if not asks_for_number(asked) or has_number(one.text)])
+def _is_sure(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
+    """Whether one of the passages has enough of what is asked, and no name is asked for that no document has."""
+    names = sources.document_frequency(names_in(asked))
+    texts = "\n".join(one.text for one in passages).lower()
+    unknown = any(not (count or name[:_NAMED] in texts) for name, count in names.items())
+    return not unknown and may_answer([one for one in passages if not asks_for_number(asked) or has_number(one.text)])
 
 
 def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
     """Whether one of the passages has enough of the words of what is asked."""
     shares = sources.shares(asked, passages)
-    return any(_is_sure(asked, [replace(one, share=shares[one.id], likeness=None)]) for one in passages)
+    return any(_is_sure(asked, [replace(one, share=shares[one.id], likeness=None)], sources) for one in passages)
 
 
 def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:

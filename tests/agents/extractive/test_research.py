@@ -50,6 +50,11 @@ def test_what_answers_is_quoted_whole_and_best_first(ferry: Sources) -> None:
     assert "all rights reserved" in " ".join(found("Who has the copyright of the ferry's cooperative?", ferry))
 
 
+def test_a_list_of_changes_does_not_answer_unless_changes_are_asked_for(ferry: Sources) -> None:
+    assert gather(Task("the refund form of the winter service"), ferry).quotes[0].source != "CHANGELOG.md"
+    assert gather(Task("What was fixed in the refund form?"), ferry).quotes[0].source == "CHANGELOG.md"
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Iterator[Callable[..., Sources]]:
     """Opens a folder of these texts."""
@@ -256,6 +261,18 @@ def test_what_has_far_less_of_the_question_is_left_out(library: Callable[..., So
     assert len(guessed) == 8  # the best has half of this, and nobody knows which of them answers
     several = found("Who pays the water of a house? Who paints the tower? Who owns the garage?", sources)
     assert set(several).intersection(far)
+
+
+def test_a_name_that_no_document_has_is_not_answered(library: Callable[..., Sources]) -> None:
+    tower = "The tower has a lift for visitors, which PostgreSQL has nothing to do with."
+    sources = library(tower=tower, street="The street ends at the tower.")
+    answers = {
+        "How do I get to the lift of the tower?": True,
+        "How do I get to the lift of the tower with Uber?": False,
+        "Has the lift of the tower to do with Postgres?": True,  # another way to write it
+        "How Do I Get to the Lift of the Tower in June?": True,  # a title: all words have capitals
+    }
+    assert {asked: gather(Task(asked), sources).sure for asked in answers} == answers
 
 
 def test_a_question_for_a_number_is_answered_by_what_has_one(library: Callable[..., Sources]) -> None:
