@@ -180,7 +180,7 @@ def _ask_in(context: PageContext, request: Request, status: int, problem: str) -
 
 
 def _destination(request: Request) -> str:
-    """Where whoever signs in now wanted to go: of a form, or of a part that is fetched, the screen that it stands in."""
+    """Where whoever signs in now wanted to go: of a form, or of a fetched part, the screen in which it stands."""
     if known := getattr(request.state, "destination", ""):
         return str(known)
     prefix, here = request.scope.get("root_path", ""), request.url
