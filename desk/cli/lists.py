@@ -432,7 +432,7 @@ def _usage(ledger: Ledger, record: RunRecord, state: Mapping[str, Any]) -> Usage
 def _details(body: dict[str, Any]) -> str:
     """What an entry says, who did what first; digests are for the export, and its moments are those of its row."""
     told = [name for name in body if not name.endswith("sha256") and (name == "expires_at" or not name.endswith("_at"))]
-    first = {name: place for place, name in enumerate(("by", "action", "args", "status", "note"))}
+    first = {name: place for place, name in enumerate(("by", "action", "status", "reason", "args"))}
     names = sorted(told, key=lambda name: (first.get(name, len(first)), name))
     return ", ".join(f"{name}: {body[name]}" for name in names if body[name] not in ("", None, {}))
 

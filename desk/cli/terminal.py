@@ -120,10 +120,12 @@ class Stopping:
         """Whether a question stands on the screen, and whoever asks it acknowledges."""
         self.number = 0
         """The signal that came; 0: none."""
+        self._acknowledged = threading.Event()
 
     @property
     def code(self) -> int:
-        """The exit code of a command that was interrupted."""
+        """The exit code of a command that was interrupted, once that was acknowledged."""
+        self._acknowledged.wait(1.0)
         return 128 + (self.number or signal.SIGINT)
 
     def listen(self, woken: socket.socket) -> None:
@@ -140,6 +142,7 @@ class Stopping:
                     if not self.asks:
                         calls = " The action that is being called has some seconds to return." if patience() > 1 else ""
                         say(self._console, f"Stopping.{calls} Ctrl-C again leaves at once.")
+                self._acknowledged.set()
 
     def _leave_after(self, seconds: float) -> None:
         time.sleep(seconds)

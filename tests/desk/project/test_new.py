@@ -66,7 +66,7 @@ def test_what_is_told_as_next_is_called_from_the_projects_folder(home: Path) -> 
 def test_where_its_tests_need_a_package_more_it_is_told_how_they_get_it(
     home: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    assert signoff("new", "shop").err.splitlines()[-1].strip() == "pytest"
+    assert signoff("new", "stall").err.splitlines()[-1].strip() == "pytest"
     monkeypatch.setattr("signoff.desk.project.new.find_spec", lambda name: None if name == package else True)
     assert [line.strip() for line in signoff("new", "other").err.splitlines()[-2:]] == [
         "pip install -e '.[dev]'",
