@@ -109,7 +109,9 @@ class Overview:
             least, plus = ("", "") if self.are_all_asked else ("at least ", " or more")
             asked = f"the oldest for {least}{span(seconds_since(self.oldest_question))}"
             told = counted(self.waiting, "question")
-            found.append(f"{told}{plus} wait for people, {asked}{expiry}; {blocked} wait.")
+            wait = "waits" if self.waiting == 1 and not plus else "wait"
+            stand = "waits" if self.counts.get("waiting", 0) == 1 else "wait"
+            found.append(f"{told}{plus} {wait} for people, {asked}{expiry}; {blocked} {stand}.")
         if self.unknown:
             found.append(f"{counted(self.unknown, 'effect')} of which nobody knows whether they happened.")
         found += [f"Held: {job.name}: {one_line(job.error)}" for job in self.stalled]
@@ -117,7 +119,7 @@ class Overview:
         found += [f"Parked: {job.name}: {one_line(job.error)}" for job in self.parked]
         if number > len(self.parked):
             found.append(f"{number - len(self.parked):,} more are parked.")
-        return found or ["Nothing waits for anybody."]
+        return found or ["No job waits for anybody. What other runs ask stands in the inbox: `signoff approvals`."]
 
     def _moves(self) -> list[str]:
         stands = ", ".join(f"{self.counts[status]:,} {status}" for status in STATUSES if status in self.counts)
