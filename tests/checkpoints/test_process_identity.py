@@ -13,7 +13,7 @@ import warm
 
 from signoff.checkpoints.process_identity import current_owner, describe_owner, holds, is_gone, standing, working
 
-CODE = "from signoff.checkpoints.process_identity import current_owner; print(current_owner())"
+CODE = "from signoff.checkpoints.process_identity import current_owner; print(current_owner(), flush=True)"
 
 knows_pids = pytest.mark.skipif(
     not (sys.platform == "darwin" or Path("/proc/self/ns/pid").exists()), reason="nothing tells where a pid belongs"
