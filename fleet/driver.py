@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -35,6 +35,7 @@ from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SignoffError, TeamError
 from signoff.fleet.errors import ChildRun, OwnInterrupt, OwnModels, RunElsewhere
 from signoff.fleet.events import Event, Watch, look_away, read_events
+from signoff.fleet.history import config_of
 from signoff.graphs import Team, TeamGraph, is_current, migration
 from signoff.graphs.approval import first_decided
 from signoff.graphs.errors import TeamChanged
@@ -194,7 +195,7 @@ class Driver:
     ) -> None:
         runs, run_id = self.ledger.runs, fence.run_id
         async with self._fenced_saver(fence) as saver:
-            graph, config = team.compile(checkpointer=saver), _config(run_id)
+            graph, config = team.compile(checkpointer=saver), config_of(run_id)
             snapshot = await graph.aget_state(config)
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
@@ -236,14 +237,14 @@ class Driver:
         run_id, state = snapshot.values["run"]["id"], snapshot.values
         more, is_open = list[str](), ("running", "waiting")
         for child in await undisturbed(self.ledger.runs.children, run_id):
-            found = await saver.aget_tuple(_config(run_id, child.place)) if child.status in is_open else None
+            found = await saver.aget_tuple(config_of(run_id, child.place)) if child.status in is_open else None
             if found is not None:
                 more += _misfits_of(team, child, found.checkpoint["channel_values"])
         changes = await undisturbed(migration, team, state, more)
         if changes is None:
             return snapshot
-        await graph.aupdate_state(_config(run_id), changes, as_node="intake")
-        return await graph.aget_state(_config(run_id))
+        await graph.aupdate_state(config_of(run_id), changes, as_node="intake")
+        return await graph.aget_state(config_of(run_id))
 
     async def _asked_again(self, run_id: str, graph: TeamGraph, now: StateSnapshot) -> RunnableConfig | None:
         """From where an ended run goes on, because somebody took back what they had said of a call; None otherwise.
@@ -254,7 +255,7 @@ class Driver:
         open_calls = {(effect.key, effect.claims) for effect in effects if effect.is_open}
         if not open_calls or not now.values.get("run", {}).get("ended"):
             return None
-        async for past in graph.aget_state_history(_config(run_id)):
+        async for past in graph.aget_state_history(config_of(run_id)):
             asked = past.values["proposals"][0] if past.next == ("gate",) else None
             args = asked["args"] if asked is not None and asked["action"] == SETTLE_OUTCOME else {}
             if (args.get("effect"), args.get("claim")) in open_calls:
@@ -278,7 +279,7 @@ class Driver:
         values, asks = snapshot.values, snapshot.interrupts[0].value["run_id"]
         if asks != run_id:  # a child of it
             place = (await undisturbed(self.ledger.runs.get, asks)).place
-            found = await saver.aget_tuple(_config(run_id, place))
+            found = await saver.aget_tuple(config_of(run_id, place))
             values = found.checkpoint["channel_values"] if found is not None else {}
         _, *others = values.get("proposals") or [None]
 
@@ -371,26 +372,3 @@ def _returning(results: Mapping[str, Mapping[str, Any]], action: Action[Any]) ->
     """What stands in for an action: it returns what is given for it, and calls nothing."""
     result = results.get(action.name, {})
     return replace(action, call=lambda _arguments, _key: result, reconcile=None)
-
-
-def read_state(run_id: str, settings: Settings, place: str = "") -> dict[str, Any]:
-    """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first.
-
-    That of a child of it is at another `place` of the same thread. UnknownRun, by the settings of one tenant, if it is
-    another's: checkpoints lie together, and the ledger says whose they are.
-    """
-    if settings.tenant:
-        with closing(configured_ledger(settings)) as ledger:
-            ledger.runs.get(run_id)
-    with configured_saver(settings) as saver:
-        return state_in(saver, run_id, place)
-
-
-def state_in(saver: BaseCheckpointSaver[Any], run_id: str, place: str = "") -> dict[str, Any]:
-    """The same of a saver that is open."""
-    found = saver.get_tuple(_config(run_id, place))
-    return dict(found.checkpoint["channel_values"]) if found else {}
-
-
-def _config(run_id: str, place: str = "") -> RunnableConfig:
-    return {"configurable": {"thread_id": run_id.partition("~")[0], "checkpoint_ns": place}}

@@ -26,7 +26,8 @@ from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Approval, Ledg
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.concurrency import undisturbed
 from signoff.error_base import SignoffError
-from signoff.fleet.driver import RUN_PLAN, read_state
+from signoff.fleet.driver import RUN_PLAN
+from signoff.fleet.history import read_state
 from signoff.fleet.run import Run
 from signoff.graphs import RAISE_BUDGET, Team
 from signoff.graphs.teams import rebuild_team

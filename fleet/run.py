@@ -21,9 +21,10 @@ from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
 from signoff.fleet.buttons import DecisionBox
 from signoff.fleet.cancelling import cancel_run
-from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole, read_state
+from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole
 from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, NotSeen, RunExists, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
+from signoff.fleet.history import read_state
 from signoff.fleet.notebook import (
     Show,
     cell_display,

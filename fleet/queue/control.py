@@ -10,7 +10,7 @@ from signoff.checkpoints import configured_ledger, configured_saver
 from signoff.checkpoints.jobs import ENDED, Asked, Job, NewJob, Submitted, Which, make_tables
 from signoff.checkpoints.ledger import Ledger
 from signoff.fleet.cancelling import end_flagged
-from signoff.fleet.driver import state_in
+from signoff.fleet.history import state_in
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import open_broker
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from signoff.checkpoints.errors import UnknownRun
-from signoff.fleet import read_state
+from signoff.fleet import FIRST, past_of, read_state
 from signoff.fleet.queue import Worker
 from signoff.settings import load_settings
 
@@ -162,6 +162,8 @@ def test_who_looks_as_a_tenant_sees_that_tenants_jobs_and_runs_alone_in_every_li
         assert "Draft" in read_state(runs[mine], load_settings())["artifacts"]
         with pytest.raises(UnknownRun):
             read_state(runs[other], load_settings())
+        with pytest.raises(UnknownRun):
+            past_of(runs[other], FIRST, load_settings())
 
 
 def test_rows_of_jobs_that_have_ended_are_dropped_and_submitted_again_they_are_not_done_anew(
