@@ -97,8 +97,13 @@ def read_json(text: Any, kind: type[T], what: str) -> T:
 
 
 def read_once(text: str) -> Any:
-    """The JSON that somebody wrote; ValueError also if an object has a name twice, as one value would go unseen."""
-    return json.loads(text, object_pairs_hook=_without_doubles)
+    """The JSON that somebody wrote; ValueError also if it is nested too deeply, or an object has a name twice, as one
+    value would go unseen.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_doubles)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def redact_text(text: str) -> str:
     if text.lstrip()[:1] in ("{", "["):
         try:
             parsed = read_once(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             return hide_patterns(text)
         redacted = redact(parsed)
         return text if redacted == parsed else json.dumps(redacted, ensure_ascii=False)

@@ -78,7 +78,7 @@ class Offer:
             return text
         try:
             found = read_once(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             return text
         return found if isinstance(found, dict) else text
 

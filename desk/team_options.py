@@ -293,7 +293,7 @@ def _read(whole: str) -> dict[str, Any]:
     try:
         text = sys.stdin.read() if whole == "-" else Path(whole).expanduser().read_text(encoding="utf-8")
         found = read_once(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise typer.BadParameter(f"{whole!r} holds no JSON: {error}.", param_hint="--input") from None
     if not isinstance(found, dict):
         raise typer.BadParameter(f"{whole!r} holds no JSON object.", param_hint="--input")
@@ -311,7 +311,7 @@ def _value(said: Any, kind: Any, name: str) -> Any:
     if isinstance(said, str) and _metavar(kind) == "JSON":
         try:
             return read_once(said)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BadInput("", name, f"takes JSON{_fields_of(kind)}: {error}") from None
     return said
 

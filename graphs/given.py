@@ -223,7 +223,7 @@ class InputModel:
     def _parsed(self, text: str) -> dict[str, Any]:
         try:
             found = read_once(text)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BadInput(self.team, "", f"is no JSON: {error}") from None
         if not isinstance(found, dict):
             raise BadInput(self.team, "", f'is a JSON {type(found).__name__}, not an object such as {{"goal": …}}')

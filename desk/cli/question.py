@@ -261,7 +261,7 @@ def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -
 def read_value(said: str, before: Any) -> Any:
     """What is said instead of a value: JSON, if it is any and no text stood there."""
     if not isinstance(before, str):
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError):
             return read_once(said)
     return said
 
@@ -283,7 +283,7 @@ def edit_in_editor(approval: Approval) -> dict[str, Any]:
         return {**approval.shown, long[0]: edited}
     try:
         args = read_once(edited)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadAnswer(f"The edited arguments are not JSON: {error}.") from error
     if not isinstance(args, dict):
         raise BadAnswer("The edited arguments are not an object.")

@@ -169,7 +169,7 @@ def _line(given: str) -> str:
     """A line of a file of jobs with this goal, or with this object."""
     try:
         found = read_once(given)
-    except (ValueError, RecursionError):
+    except ValueError:
         found = given
     return dumps({"input": found}) if isinstance(found, dict) else dumps({"goal": given})
 

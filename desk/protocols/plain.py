@@ -53,7 +53,7 @@ class Call:
         """The JSON object that was sent; BadAnswer if it is none."""
         try:
             found = read_once((await self.request.body()).decode() or "{}")
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BadAnswer(f"The body is no JSON: {error!s:.100}.") from error
         if not isinstance(found, dict):
             raise BadAnswer("The body is no JSON object.")

@@ -86,7 +86,7 @@ class _Reader:
     def _job(self, text: str) -> NewJob:
         try:
             found = read_once(text)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise BadLine(f"it is no JSON ({error})") from None
         if not isinstance(found, dict):
             raise BadLine('it is no JSON object such as {"id": "a-1", "goal": "…"}')

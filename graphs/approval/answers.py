@@ -114,7 +114,7 @@ def _said(text: str, form: type[BaseModel]) -> dict[str, Any]:
         return {"answer": text}
     try:
         parsed = read_once(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         parsed = None
     if isinstance(parsed, dict):
         return parsed
@@ -195,7 +195,7 @@ def _bare_reply(answer: Any, action: Action[Any]) -> dict[str, Any] | None:
     if isinstance(answer, str) and answer.strip().lower() not in ("approve", "accept", "reject", "ignore"):
         try:
             is_wrapped = isinstance(read_once(answer), dict | list)
-        except (ValueError, RecursionError):
+        except ValueError:
             is_wrapped = False
         return None if is_wrapped else {"type": "respond", "message": answer}
     if not isinstance(answer, dict):
@@ -241,7 +241,7 @@ def parse_answer(text: str) -> Any:
         return {"type": word}
     try:
         parsed = read_once(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         parsed = None
     if not isinstance(parsed, dict | list):
         raise BadAnswer(f"The answer is the text {shown_value(text)}, which is no decision. {_SUCH}")
@@ -327,7 +327,7 @@ def _from_text(value: Any, shown: Any) -> Any:
         return value
     try:
         return read_once(value)
-    except (ValueError, RecursionError):
+    except ValueError:
         return value
 
 

@@ -231,6 +231,7 @@ def test_a_run_that_failed_is_named_and_what_it_cost_until_then_counts(monkeypat
         ('{"goal": "a", "expect": {"matches": {"Note.text": "("}}}', "is no regular expression"),
         ('{"goal": "a", "decide": "yes"}', "'yes' is not approve, reject or wait"),
         ('["a"]', "line 1: it is no JSON object"),
+        ("[" * 100_000, "line 1: it is nested too deeply"),
     ],
 )
 def test_lines_that_are_no_cases_are_told_before_anything_is_run(home: Path, lines: str, said: str) -> None:
