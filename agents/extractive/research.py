@@ -58,13 +58,14 @@ def gather(task: Task, sources: Library) -> Evidence:
     found = _ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal)
     several = parts if len(parts) > 1 else ()
     shown = _distinct(found if several or sides else _near_the_best(found), SHOWN)
-    sure = _is_sure(task.goal, found[:NEAREST], sources)
+    sure = _is_sure(task.goal, found[:NEAREST], _unknown_in(task.goal, sources))
     sure = sure or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
         if _answers(asked, shown, sources):
             continue
-        more = [one for one in _ranked(sources.search(asked, limit=NEAREST), asked) if _is_sure(asked, [one], sources)]
+        unknown, near = _unknown_in(asked, sources), _ranked(sources.search(asked, limit=NEAREST), asked)
+        more = [one for one in near if _is_sure(asked, [one], unknown)]
         if more:
             shown = _distinct([*shown, more[0]], len(shown) + 1)
         else:
@@ -116,18 +117,23 @@ def _near_the_best(found: Sequence[Passage]) -> list[Passage]:
     return [one for at, one in enumerate(found) if at < NEAREST or one.rank >= (_BEHIND + _EACH * at) * best]
 
 
-def _is_sure(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
-    """Whether one of the passages has enough of what is asked, and no name is asked for that no document has."""
-    names = sources.document_frequency(names_in(asked))
+def _unknown_in(asked: str, sources: Library) -> list[str]:
+    """The names in a question that no document has."""
+    return [name for name, count in sources.document_frequency(names_in(asked)).items() if not count]
+
+
+def _is_sure(asked: str, passages: Sequence[Passage], unknown: Sequence[str]) -> bool:
+    """Whether one of the passages has enough of what is asked, and they write unknown names in another way."""
     texts = "\n".join(one.text for one in passages).lower()
-    unknown = any(not (count or name[:_NAMED] in texts) for name, count in names.items())
-    return not unknown and may_answer([one for one in passages if not asks_for_number(asked) or has_number(one.text)])
+    if any(name[:_NAMED] not in texts for name in unknown):
+        return False
+    return may_answer([one for one in passages if not asks_for_number(asked) or has_number(one.text)])
 
 
 def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
     """Whether one of the passages has enough of the words of what is asked."""
-    shares = sources.shares(asked, passages)
-    return any(_is_sure(asked, [replace(one, share=shares[one.id], likeness=None)], sources) for one in passages)
+    shares, unknown = sources.shares(asked, passages), _unknown_in(asked, sources)
+    return any(_is_sure(asked, [replace(one, share=shares[one.id], likeness=None)], unknown) for one in passages)
 
 
 def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:

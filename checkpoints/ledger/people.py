@@ -73,7 +73,7 @@ class People:
     def give_key(self, person: Person, use: Use, *, days: float, by: str) -> str:
         """Make a key for somebody, and return its secret, which is kept nowhere; clears away what is over."""
         name, secret, roles = _checked("name", person.name), secrets.token_urlsafe(32), sorted(person.vouched)
-        id_, now = digest_text(secret), canonical.now()
+        id_, now = _id_of(secret), canonical.now()
         row = {"name": name, "use": use, "made_at": now, "expires_at": canonical.later(days * _DAY)}
         with self._ledger.write() as connection:
             for (over,) in connection.execute(select(keys.c.id).where(keys.c.expires_at <= now)).all():
@@ -84,11 +84,7 @@ class People:
 
     def holder(self, secret: str, *uses: Use) -> Person | None:
         """Whose key this is, with the roles they have now; None if it is nobody's, or its time is over."""
-        this = (
-            (keys.c.id == digest_text(plain_text(secret)))
-            & keys.c.use.in_(uses)
-            & (keys.c.expires_at > canonical.now())
-        )
+        this = (keys.c.id == _id_of(secret)) & keys.c.use.in_(uses) & (keys.c.expires_at > canonical.now())
         with self._ledger.read() as connection:
             row = connection.execute(select(keys).where(this)).first()
             if row is None:
@@ -111,7 +107,7 @@ class People:
     def take_keys(self, *, by: str, secret: str = "", name: str = "", id_: str = "") -> int:
         """Make one key worthless, by its secret or the beginning of its id, or all that a person has; how many."""
         if secret:
-            these = keys.c.id == digest_text(plain_text(secret))
+            these = keys.c.id == _id_of(secret)
         elif len(id_) >= _CHECKED_ID:
             these = begins(keys.c.id, id_)
         else:
@@ -142,6 +138,10 @@ def _check_texts(found: Iterable[Any]) -> None:
     for value in found:
         if not isinstance(value, str):
             raise Tampered("The list of people", f"there is {value!r:.60} in it")
+
+
+def _id_of(secret: str) -> str:
+    return digest_text(plain_text(secret))
 
 
 def _checked(what: str, text: str) -> str:
